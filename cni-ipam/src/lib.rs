@@ -1,0 +1,1 @@
+//! The allocator as CNI: a configuration in, addresses and routes out.

@@ -1,0 +1,1 @@
+//! Links, addresses, routes and network namespaces over blocking netlink.

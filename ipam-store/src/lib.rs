@@ -1,0 +1,1 @@
+//! Pools and leases in one crash-safe file, one durable transaction per decision.

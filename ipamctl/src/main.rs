@@ -1,0 +1,3 @@
+//! The operator's hands on the pools and leases of a node.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Builds, tests and shows the project; installs what they need.
+
+fn main() {}
