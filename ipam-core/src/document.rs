@@ -1,0 +1,132 @@
+//! The pool document as the user writes it: `SpiderIPPool` of `spiderpool.spidernet.io/v2beta1`.
+//!
+//! These types only carry text. [`crate::Pool`] is what a document becomes once it is valid.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// `apiVersion` of the documents that are read.
+pub const API_VERSION: &str = "spiderpool.spidernet.io/v2beta1";
+/// `kind` of a pool document.
+pub const POOL_KIND: &str = "SpiderIPPool";
+
+/// A `SpiderIPPool` document. Unknown fields of `metadata` and a `status` are ignored, as the
+/// output of `kubectl get -o yaml` has both; unknown fields of `spec` are refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PoolDocument {
+    /// Must be [`API_VERSION`].
+    pub api_version: String,
+    /// Must be [`POOL_KIND`].
+    pub kind: String,
+    /// Carries the name.
+    pub metadata: Metadata,
+    /// What the pool is.
+    pub spec: PoolSpec,
+    /// Written by others, never read here.
+    #[serde(default, skip_serializing)]
+    pub status: serde::de::IgnoredAny,
+}
+
+impl PoolDocument {
+    /// The document of a pool with this name and content.
+    pub fn new(name: String, spec: PoolSpec) -> Self {
+        Self {
+            api_version: API_VERSION.into(),
+            kind: POOL_KIND.into(),
+            metadata: Metadata { name },
+            spec,
+            status: serde::de::IgnoredAny,
+        }
+    }
+}
+
+/// `metadata` of a document; pools have no namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// The pool's name.
+    pub name: String,
+}
+
+/// `spec` of a pool document. A `null` counts as absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PoolSpec {
+    /// 4 or 6; taken from `subnet` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_version: Option<u8>,
+    /// The network that the addresses belong to, in CIDR form without host bits.
+    pub subnet: String,
+    /// The addresses, in the grammar of [`crate::AddressRange`].
+    #[serde(
+        default,
+        deserialize_with = "or_empty",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub ips: Vec<String>,
+    /// Addresses of `subnet` that must not be handed out.
+    #[serde(
+        rename = "excludeIPs",
+        default,
+        deserialize_with = "or_empty",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub exclude_ips: Vec<String>,
+    /// The next hop of the pod's default route; no default route without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
+    /// Further routes of the pod.
+    #[serde(
+        default,
+        deserialize_with = "or_empty",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub routes: Vec<RouteSpec>,
+    /// Names of the nodes that may use the pool; any node when empty.
+    #[serde(
+        default,
+        deserialize_with = "or_empty",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub node_name: Vec<String>,
+    /// The networks that may use the pool, `namespace/name` or `name`; any network when empty.
+    #[serde(
+        default,
+        deserialize_with = "or_empty",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub multus_name: Vec<String>,
+    /// Names of the namespaces whose pods may use the pool; any namespace when empty.
+    #[serde(
+        default,
+        deserialize_with = "or_empty",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub namespace_name: Vec<String>,
+    /// Whether the pool serves pods for which nobody named a pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<bool>,
+    /// Whether the pool gives no new addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disable: Option<bool>,
+}
+
+/// One of `spec.routes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteSpec {
+    /// The destination, in CIDR form.
+    pub dst: String,
+    /// The next hop, inside `subnet`.
+    pub gw: String,
+}
+
+fn or_empty<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}

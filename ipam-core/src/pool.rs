@@ -1,0 +1,296 @@
+//! A named set of addresses of one subnet, impossible to build wrong.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::IpAddr;
+use core::str::FromStr;
+
+use ipnet::IpNet;
+
+use crate::addr::Family;
+use crate::document::{PoolSpec, RouteSpec};
+use crate::owner::{NamespaceName, NetworkRef, NodeName, PoolName};
+use crate::range::AddressRange;
+use crate::range_set::RangeSet;
+use crate::violation::{Violation, Violations};
+
+/// A route that pods of a pool get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// The destination; host bits are cleared.
+    pub dst: IpNet,
+    /// The next hop.
+    pub gateway: IpAddr,
+}
+
+/// A valid pool.
+///
+/// Guarantees: the subnet has no host bits; every address, exclusion, gateway and next hop lies
+/// in it; [`Pool::assignable`] holds neither the gateway, nor a network or broadcast address
+/// (IPv4 up to /30), nor the subnet-router anycast address (IPv6, RFC 4291 §2.6.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    name: PoolName,
+    subnet: IpNet,
+    ips: RangeSet,
+    excluded: RangeSet,
+    assignable: RangeSet,
+    gateway: Option<IpAddr>,
+    routes: Vec<Route>,
+    nodes: Vec<NodeName>,
+    networks: Vec<NetworkRef>,
+    namespaces: Vec<NamespaceName>,
+    is_default: bool,
+    is_disabled: bool,
+}
+
+impl Pool {
+    /// The pool that `spec` describes.
+    ///
+    /// # Errors
+    ///
+    /// Every rule that the document breaks, at once; nothing is guessed or clipped.
+    pub fn new(name: &str, spec: &PoolSpec) -> Result<Self, Violations> {
+        let mut broken = Violations::default();
+        let name = broken.note("metadata.name", name, name.parse::<PoolName>());
+        let subnet = broken.note("spec.subnet", &spec.subnet, parse_subnet(&spec.subnet));
+        // Without a subnet nothing else can be judged, but syntax still is: one report for all.
+        let ips = parse_ranges(&mut broken, "spec.ips", &spec.ips, subnet);
+        let excluded = parse_ranges(&mut broken, "spec.excludeIPs", &spec.exclude_ips, subnet);
+        let gateway = spec
+            .gateway
+            .as_ref()
+            .and_then(|text| broken.note("spec.gateway", text, parse_in_subnet(text, subnet)));
+        let routes = parse_routes(&mut broken, &spec.routes, subnet);
+        let nodes = parse_names(&mut broken, "spec.nodeName", &spec.node_name);
+        let networks = parse_names(&mut broken, "spec.multusName", &spec.multus_name);
+        let namespaces = parse_names(&mut broken, "spec.namespaceName", &spec.namespace_name);
+        if let (Some(version), Some(subnet)) = (spec.ip_version, subnet) {
+            let family = Family::of(subnet.addr());
+            if version != family.version() {
+                let rule = alloc::format!("the subnet {subnet} is {family}");
+                broken.push(Violation::new("spec.ipVersion", &version.to_string(), rule));
+            }
+        }
+        match (name, subnet) {
+            (Some(name), Some(subnet)) if broken.is_empty() => {
+                let reserved = never_assigned(subnet, gateway);
+                let assignable = ips.difference(&excluded).difference(&reserved);
+                Ok(Self {
+                    name,
+                    subnet,
+                    ips,
+                    excluded,
+                    assignable,
+                    gateway,
+                    routes,
+                    nodes,
+                    networks,
+                    namespaces,
+                    is_default: spec.default.unwrap_or(false),
+                    is_disabled: spec.disable.unwrap_or(false),
+                })
+            }
+            _ => Err(broken),
+        }
+    }
+
+    /// The document's content that gives this pool again, in canonical form.
+    pub fn spec(&self) -> PoolSpec {
+        PoolSpec {
+            ip_version: Some(self.family().version()),
+            subnet: self.subnet.to_string(),
+            ips: texts(self.ips.ranges()),
+            exclude_ips: texts(self.excluded.ranges()),
+            gateway: self.gateway.map(|gateway| gateway.to_string()),
+            routes: self
+                .routes
+                .iter()
+                .map(|route| RouteSpec {
+                    dst: route.dst.to_string(),
+                    gw: route.gateway.to_string(),
+                })
+                .collect(),
+            node_name: texts(&self.nodes),
+            multus_name: texts(&self.networks),
+            namespace_name: texts(&self.namespaces),
+            default: Some(self.is_default),
+            disable: Some(self.is_disabled),
+        }
+    }
+
+    /// The pool's name.
+    pub fn name(&self) -> &PoolName {
+        &self.name
+    }
+
+    /// The family of all its addresses.
+    pub fn family(&self) -> Family {
+        Family::of(self.subnet.addr())
+    }
+
+    /// The network that the addresses belong to; its prefix length is the pod's.
+    pub fn subnet(&self) -> IpNet {
+        self.subnet
+    }
+
+    /// The addresses that the pool claims: `ips` without `excludeIPs`. No two pools share one.
+    pub fn claimed(&self) -> RangeSet {
+        self.ips.difference(&self.excluded)
+    }
+
+    /// The addresses that can be handed out.
+    pub fn assignable(&self) -> &RangeSet {
+        &self.assignable
+    }
+
+    /// The next hop of the pod's default route.
+    pub fn gateway(&self) -> Option<IpAddr> {
+        self.gateway
+    }
+
+    /// Further routes of the pod.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// The nodes that may use the pool; any when empty.
+    pub fn nodes(&self) -> &[NodeName] {
+        &self.nodes
+    }
+
+    /// The networks that may use the pool; any when empty.
+    pub fn networks(&self) -> &[NetworkRef] {
+        &self.networks
+    }
+
+    /// The namespaces whose pods may use the pool; any when empty.
+    pub fn namespaces(&self) -> &[NamespaceName] {
+        &self.namespaces
+    }
+
+    /// Whether the pool serves attachments for which nobody named a pool.
+    pub fn is_default(&self) -> bool {
+        self.is_default
+    }
+
+    /// Whether the pool gives no new addresses.
+    pub fn is_disabled(&self) -> bool {
+        self.is_disabled
+    }
+}
+
+fn parse_subnet(text: &str) -> Result<IpNet, String> {
+    let subnet: IpNet = text
+        .parse()
+        .map_err(|_| "it must be a CIDR, as in 172.31.192.0/20".to_string())?;
+    if subnet.addr() == subnet.network() {
+        Ok(subnet)
+    } else {
+        Err(alloc::format!(
+            "it has bits set behind its prefix: write {}",
+            subnet.trunc()
+        ))
+    }
+}
+
+fn parse_in_subnet(text: &str, subnet: Option<IpNet>) -> Result<IpAddr, String> {
+    let address: IpAddr = text
+        .parse()
+        .map_err(|_| "it must be an address".to_string())?;
+    match subnet {
+        Some(subnet) if !subnet.contains(&address) => Err(outside(subnet)),
+        _ => Ok(address),
+    }
+}
+
+fn outside(subnet: IpNet) -> String {
+    alloc::format!("it must lie in the subnet {subnet}")
+}
+
+fn parse_ranges(
+    broken: &mut Violations,
+    field: &str,
+    texts: &[String],
+    subnet: Option<IpNet>,
+) -> RangeSet {
+    let whole = subnet.map(|subnet| RangeSet::from(AddressRange::from(subnet)));
+    let parse = |text: &str| -> Result<AddressRange, String> {
+        let range: AddressRange = text.parse().map_err(|error| alloc::format!("{error}"))?;
+        match (subnet, &whole) {
+            (Some(subnet), Some(whole)) if !RangeSet::from(range).is_subset(whole) => {
+                Err(outside(subnet))
+            }
+            _ => Ok(range),
+        }
+    };
+    texts
+        .iter()
+        .enumerate()
+        .filter_map(|(index, text)| {
+            broken.note(&alloc::format!("{field}[{index}]"), text, parse(text))
+        })
+        .collect()
+}
+
+fn parse_routes(broken: &mut Violations, specs: &[RouteSpec], subnet: Option<IpNet>) -> Vec<Route> {
+    let mut routes: Vec<Route> = Vec::new();
+    for (index, spec) in specs.iter().enumerate() {
+        let dst = spec.dst.parse::<IpNet>().map(|dst| dst.trunc());
+        let dst = match dst {
+            Err(_) => Err("it must be a CIDR".to_string()),
+            Ok(dst) if subnet.is_some_and(|s| Family::of(s.addr()) != Family::of(dst.addr())) => {
+                Err("it must be of the subnet's family".to_string())
+            }
+            Ok(dst) if dst.prefix_len() == 0 => {
+                Err("the default route comes from spec.gateway".to_string())
+            }
+            Ok(dst) if routes.iter().any(|route| route.dst == dst) => {
+                Err("another route has the same destination".to_string())
+            }
+            Ok(dst) => Ok(dst),
+        };
+        let dst = broken.note(&alloc::format!("spec.routes[{index}].dst"), &spec.dst, dst);
+        let gateway = parse_in_subnet(&spec.gw, subnet);
+        let gateway = broken.note(
+            &alloc::format!("spec.routes[{index}].gw"),
+            &spec.gw,
+            gateway,
+        );
+        if let (Some(dst), Some(gateway)) = (dst, gateway) {
+            routes.push(Route { dst, gateway });
+        }
+    }
+    routes
+}
+
+fn parse_names<T: FromStr<Err: fmt::Display>>(
+    broken: &mut Violations,
+    field: &str,
+    texts: &[String],
+) -> Vec<T> {
+    texts
+        .iter()
+        .enumerate()
+        .filter_map(|(index, text)| {
+            broken.note(&alloc::format!("{field}[{index}]"), text, text.parse())
+        })
+        .collect()
+}
+
+/// The addresses of `subnet` that a pod must not get whatever the ranges say.
+fn never_assigned(subnet: IpNet, gateway: Option<IpAddr>) -> RangeSet {
+    let edges: &[IpAddr] = match subnet {
+        // RFC 3021: a /31 has neither network nor broadcast address, and a /32 is one host.
+        IpNet::V4(net) if net.prefix_len() <= 30 => &[subnet.network(), subnet.broadcast()],
+        // RFC 6164: a /127 link uses both addresses, and a /128 is one host.
+        IpNet::V6(net) if net.prefix_len() <= 126 => &[subnet.network()],
+        _ => &[],
+    };
+    edges.iter().copied().chain(gateway).collect()
+}
+
+fn texts<T: ToString>(items: &[T]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,289 @@
+//! The seed's four pools: the acceptance case of selection, assignment and the rules across pools.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::net::IpAddr;
+
+use ipam_core::{
+    AddressRange, Asker, Attachment, Change, Lease, Occupancy, Pool, PoolSpec, Refused, Source,
+    apply, assign, select,
+};
+
+fn pool(name: &str, subnet: &str, ips: &str, gateway: &str, node: &str, network: &str) -> Pool {
+    let spec = PoolSpec {
+        subnet: subnet.into(),
+        ips: vec![ips.into()],
+        gateway: Some(gateway.into()),
+        node_name: vec![node.into()],
+        multus_name: vec![network.into()],
+        default: Some(true),
+        ..PoolSpec::default()
+    };
+    Pool::new(name, &spec).unwrap()
+}
+
+fn pools() -> Vec<Pool> {
+    let (net172, gw172) = ("172.31.192.0/20", "172.31.207.253");
+    let (net192, gw192) = ("192.168.0.0/24", "192.168.0.253");
+    let (eth0, eth1) = ("kube-system/ipvlan-eth0", "kube-system/ipvlan-eth1");
+    vec![
+        pool(
+            "master-172",
+            net172,
+            "172.31.199.185-172.31.199.189",
+            gw172,
+            "master",
+            eth0,
+        ),
+        pool(
+            "master-192",
+            net192,
+            "192.168.0.156-192.168.0.160",
+            gw192,
+            "master",
+            eth1,
+        ),
+        pool(
+            "worker-172",
+            net172,
+            "172.31.199.190-172.31.199.194",
+            gw172,
+            "worker",
+            eth0,
+        ),
+        pool(
+            "worker-192",
+            net192,
+            "192.168.0.161-192.168.0.165",
+            gw192,
+            "worker",
+            eth1,
+        ),
+    ]
+}
+
+fn asker(node: &str, network: &str) -> Asker {
+    Asker {
+        node: node.parse().unwrap(),
+        network: network.parse().unwrap(),
+        namespace: None,
+    }
+}
+
+#[derive(Default)]
+struct Held(BTreeSet<IpAddr>);
+
+impl Occupancy for Held {
+    type Error = Infallible;
+
+    fn lowest_free(&self, range: &AddressRange) -> Result<Option<IpAddr>, Infallible> {
+        Ok(range.addresses().find(|address| !self.0.contains(address)))
+    }
+}
+
+fn ask(pools: &[Pool], asker: &Asker, held: &Held) -> Result<Vec<IpAddr>, Refused> {
+    let selection = select(pools, &Source::Defaults, asker);
+    let Ok(answer) = assign(&selection, asker, held);
+    answer.map(|assignments| assignments.iter().map(|one| one.address).collect())
+}
+
+#[test]
+fn node_and_network_decide_the_pool() {
+    let pools = pools();
+    for (node, network, expected) in [
+        ("master", "kube-system/ipvlan-eth0", "172.31.199.185"),
+        ("master", "kube-system/ipvlan-eth1", "192.168.0.156"),
+        ("worker", "kube-system/ipvlan-eth0", "172.31.199.190"),
+        ("worker", "ipvlan-eth1", "192.168.0.161"),
+    ] {
+        let given = ask(&pools, &asker(node, network), &Held::default()).unwrap();
+        assert_eq!(
+            given,
+            [expected.parse::<IpAddr>().unwrap()],
+            "{node} {network}"
+        );
+    }
+}
+
+#[test]
+fn no_pool_lists_each_pool_with_the_rule_that_refused_it() {
+    let error = ask(
+        &pools(),
+        &asker("worker", "kube-system/ipvlan-eth2"),
+        &Held::default(),
+    )
+    .unwrap_err()
+    .to_string();
+    for part in [
+        "no pool for node worker and network kube-system/ipvlan-eth2",
+        "master-172: nodeName is [master], this node is worker",
+        "worker-172: multusName is [kube-system/ipvlan-eth0], this network is kube-system/ipvlan-eth2",
+        "worker-192: multusName is [kube-system/ipvlan-eth1]",
+    ] {
+        assert!(error.contains(part), "{error}\n does not contain {part}");
+    }
+    let none = ask(&[], &asker("worker", "n"), &Held::default())
+        .unwrap_err()
+        .to_string();
+    assert!(none.contains("no pool is stored"), "{none}");
+}
+
+#[test]
+fn a_full_pool_refuses_by_name_and_total() {
+    let pools = pools();
+    let asker = asker("master", "kube-system/ipvlan-eth0");
+    let mut held = Held::default();
+    for _ in 0..5 {
+        let address = ask(&pools, &asker, &held).unwrap()[0];
+        assert!(held.0.insert(address), "{address} was given twice");
+    }
+    let error = ask(&pools, &asker, &held).unwrap_err();
+    assert!(matches!(error, Refused::Exhausted { .. }));
+    assert!(
+        error.to_string().contains("master-172 (5 of 5 held)"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_more_specific_pool_goes_first_and_names_override_defaults() {
+    let mut pools = pools();
+    let mut open = pools[0].spec();
+    open.ips = vec!["172.31.193.1".into()];
+    open.node_name.clear();
+    open.multus_name.clear();
+    let open = Pool::new("aa-open", &open).unwrap();
+    pools.insert(0, open);
+    let asker = asker("master", "kube-system/ipvlan-eth0");
+    let names = |source: &Source| -> Vec<String> {
+        let selection = select(&pools, source, &asker);
+        selection
+            .candidates
+            .iter()
+            .map(|pool| pool.name().to_string())
+            .collect()
+    };
+    assert_eq!(names(&Source::Defaults), ["master-172", "aa-open"]);
+    let open = "aa-open".parse().unwrap();
+    assert_eq!(names(&Source::Named(vec![open])), ["aa-open"]);
+}
+
+#[test]
+fn a_disabled_pool_a_foreign_namespace_and_a_missing_name_are_refused() {
+    let mut off = pools()[0].spec();
+    off.disable = Some(true);
+    let mut spaced = pools()[0].spec();
+    spaced.namespace_name = vec!["prod".into()];
+    let pools = [
+        Pool::new("off", &off).unwrap(),
+        Pool::new("spaced", &spaced).unwrap(),
+    ];
+    let mut asker = asker("master", "ipvlan-eth0");
+    let named = ["off", "gone", "spaced"]
+        .map(|name| name.parse().unwrap())
+        .to_vec();
+    let refusals = |asker: &Asker| -> String {
+        let selection = select(&pools, &Source::Named(named.clone()), asker);
+        selection
+            .refusals
+            .iter()
+            .map(|refusal| format!("{refusal}\n"))
+            .collect()
+    };
+    let text = refusals(&asker);
+    assert!(text.contains("off: disable is true"), "{text}");
+    assert!(text.contains("gone: no such pool"), "{text}");
+    assert!(
+        text.contains("spaced: namespaceName is [prod], the runtime named none"),
+        "{text}"
+    );
+    asker.namespace = Some("prod".parse().unwrap());
+    assert!(!refusals(&asker).contains("spaced"));
+}
+
+fn lease(address: &str, pool: &str) -> Lease {
+    Lease {
+        address: address.parse().unwrap(),
+        pool: pool.parse().unwrap(),
+        attachment: Attachment {
+            network: "ipvlan-eth0".parse().unwrap(),
+            container: "c1".parse().unwrap(),
+            ifname: "eth0".parse().unwrap(),
+        },
+        pod: None,
+        netns: None,
+        since_unix_seconds: 0,
+    }
+}
+
+#[test]
+fn applying_is_idempotent_and_sees_updates() {
+    let stored = pools();
+    assert_eq!(apply(&[], &stored, &[]).unwrap(), [Change::Created; 4]);
+    assert_eq!(
+        apply(&stored, &stored, &[]).unwrap(),
+        [Change::Unchanged; 4]
+    );
+    let mut grown = stored[0].spec();
+    grown.ips.push("172.31.199.200".into());
+    let grown = [Pool::new("master-172", &grown).unwrap()];
+    assert_eq!(apply(&stored, &grown, &[]).unwrap(), [Change::Updated]);
+}
+
+#[test]
+fn rules_across_pools_are_enforced() {
+    let stored = pools();
+    let refused = |name: &str, change: &dyn Fn(&mut PoolSpec), leases: &[Lease]| {
+        let mut spec = stored[0].spec();
+        change(&mut spec);
+        let wanted = [Pool::new(name, &spec).unwrap()];
+        apply(&stored, &wanted, leases).unwrap_err()[0].to_string()
+    };
+    let same = refused("other", &|_| {}, &[]);
+    assert!(
+        same.contains("172.31.199.185-172.31.199.189 also belongs to pool master-172"),
+        "{same}"
+    );
+    let wider = refused("wide", &|s| s.subnet = "172.16.0.0/12".into(), &[]);
+    assert!(
+        wider.contains("overlaps the subnet 172.31.192.0/20 of pool master-172"),
+        "{wider}"
+    );
+    let moved = refused(
+        "master-172",
+        &|s| {
+            *s = PoolSpec {
+                subnet: "10.0.0.0/8".into(),
+                ..PoolSpec::default()
+            }
+        },
+        &[],
+    );
+    assert!(
+        moved.contains("the subnet of a pool never changes"),
+        "{moved}"
+    );
+    let shrunk = refused(
+        "master-172",
+        &|s| s.ips = vec!["172.31.199.186-172.31.199.189".into()],
+        &[lease("172.31.199.185", "master-172")],
+    );
+    assert!(
+        shrunk.contains("172.31.199.185 is held by ipvlan-eth0/c1/eth0"),
+        "{shrunk}"
+    );
+}
+
+#[test]
+fn one_name_with_two_contents_is_refused_and_twice_the_same_is_not() {
+    let first = pools().remove(0);
+    let mut other = first.spec();
+    other.default = Some(false);
+    let other = Pool::new("master-172", &other).unwrap();
+    assert!(apply(&[], &[first.clone(), first.clone()], &[]).is_ok());
+    let error = apply(&[], &[first, other], &[]).unwrap_err()[0].to_string();
+    assert!(
+        error.contains("an earlier document has the same name"),
+        "{error}"
+    );
+}
