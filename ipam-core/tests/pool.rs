@@ -81,7 +81,7 @@ fn each_rule_names_field_value_and_rule() {
                 s.routes = vec![
                     route("10.0.0.0/8", "172.31.207.253"),
                     route("10.1.0.0/8", "172.31.207.252"),
-                ]
+                ];
             }),
             "spec.routes[1].dst \"10.1.0.0/8\": another route has the same destination",
         ),

@@ -184,11 +184,8 @@ fn a_disabled_pool_a_foreign_namespace_and_a_missing_name_are_refused() {
         .to_vec();
     let refusals = |asker: &Asker| -> String {
         let selection = select(&pools, &Source::Named(named.clone()), asker);
-        selection
-            .refusals
-            .iter()
-            .map(|refusal| format!("{refusal}\n"))
-            .collect()
+        let lines: Vec<String> = selection.refusals.iter().map(ToString::to_string).collect();
+        lines.join("\n")
     };
     let text = refusals(&asker);
     assert!(text.contains("off: disable is true"), "{text}");

@@ -1,0 +1,215 @@
+//! The database file, open: only ever under the lock.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use redb::{ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
+
+use crate::error::Error;
+use crate::lock::Lock;
+use crate::schema::{ATTACHMENTS, FORMAT, LEASES, META, META_FORMAT, POOLS};
+
+/// Where a store lives and how long its lock is waited for.
+#[derive(Debug, Clone)]
+pub(crate) struct Location {
+    pub(crate) directory: PathBuf,
+    pub(crate) patience: Duration,
+}
+
+/// The database and the lock. Field order matters: the database closes before the lock opens.
+pub(crate) struct Opened<D> {
+    database: D,
+    path: PathBuf,
+    _lock: Lock,
+}
+
+impl Location {
+    pub(crate) fn file(&self) -> PathBuf {
+        self.directory.join("ipam.redb")
+    }
+
+    fn lock(&self) -> Result<Lock, Error> {
+        Lock::acquire(&self.directory.join("lock"), self.patience)
+    }
+
+    /// Opens the existing database for one decision.
+    pub(crate) fn open(&self) -> Result<Opened<redb::Database>, Error> {
+        let path = self.file();
+        if !self.directory.exists() {
+            return Err(Error::Missing { path });
+        }
+        let lock = self.lock()?;
+        self.open_locked(lock)
+    }
+
+    /// As [`Self::open`], but makes directory and database first where they are missing.
+    pub(crate) fn open_or_create(&self) -> Result<Opened<redb::Database>, Error> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.directory)
+            .map_err(io_error("create", &self.directory))?;
+        let lock = self.lock()?;
+        if !self.file().exists() {
+            self.create()?;
+        }
+        self.open_locked(lock)
+    }
+
+    fn open_locked(&self, lock: Lock) -> Result<Opened<redb::Database>, Error> {
+        let path = self.file();
+        match redb::Database::open(&path) {
+            Ok(database) => Ok(Opened {
+                database,
+                path,
+                _lock: lock,
+            }),
+            Err(redb::DatabaseError::Storage(redb::StorageError::Io(error)))
+                if error.kind() == io::ErrorKind::NotFound =>
+            {
+                Err(Error::Missing { path })
+            }
+            Err(error) => Err(database_error("open", &path)(error.into())),
+        }
+    }
+
+    /// Opens the database for looking only, without writing a byte where that is possible.
+    pub(crate) fn look(&self) -> Result<Snapshot, Error> {
+        let path = self.file();
+        if !path.exists() {
+            return Err(Error::Missing { path });
+        }
+        let lock = self.lock()?;
+        match ReadOnlyDatabase::open(&path) {
+            Ok(database) => Ok(Snapshot::Clean(Opened {
+                database,
+                path,
+                _lock: lock,
+            })),
+            // The last writer was killed: only an open for writing puts the file in order.
+            Err(redb::DatabaseError::RepairAborted) => {
+                self.open_locked(lock).map(Snapshot::Repaired)
+            }
+            Err(error) => Err(database_error("open", &path)(error.into())),
+        }
+    }
+
+    /// Makes the database under another name and renames it: whoever finds the file finds it
+    /// whole, whenever this process or the power goes.
+    fn create(&self) -> Result<(), Error> {
+        let (path, draft) = (self.file(), self.directory.join("ipam.redb.new"));
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error("remove", &draft)(error));
+            }
+            _ => {}
+        }
+        let failed = |error: redb::Error| database_error("create", &draft)(error);
+        let database = redb::Database::create(&draft).map_err(|error| failed(error.into()))?;
+        let transaction = database
+            .begin_write()
+            .map_err(|error| failed(error.into()))?;
+        fill(&transaction).map_err(|error| failed(error.into()))?;
+        transaction.commit().map_err(|error| failed(error.into()))?;
+        drop(database);
+        File::open(&draft)
+            .and_then(|file| file.sync_all())
+            .map_err(io_error("sync", &draft))?;
+        fs::rename(&draft, &path).map_err(io_error("rename", &draft))?;
+        File::open(&self.directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(io_error("sync", &self.directory))
+    }
+}
+
+fn fill(transaction: &WriteTransaction) -> Result<(), redb::TableError> {
+    transaction.open_table(META)?.insert(META_FORMAT, FORMAT)?;
+    transaction.open_table(POOLS)?;
+    transaction.open_table(LEASES)?;
+    transaction.open_table(ATTACHMENTS)?;
+    Ok(())
+}
+
+impl Opened<redb::Database> {
+    /// A transaction that survives power loss once it is committed, and after which no kill makes
+    /// the next open scan the file.
+    pub(crate) fn write(&self) -> Result<WriteTransaction, Error> {
+        let mut transaction = self
+            .database
+            .begin_write()
+            .map_err(|error| database_error("write to", &self.path)(error.into()))?;
+        // Implies two-phase commit, which a commit needs to survive any torn write.
+        transaction.set_quick_repair(true);
+        let format = || -> Result<Option<u64>, redb::Error> {
+            let meta = transaction.open_table(META)?;
+            Ok(meta.get(META_FORMAT)?.map(|row| row.value()))
+        };
+        check_format(&self.path, format())?;
+        Ok(transaction)
+    }
+}
+
+/// A database open for looking.
+pub(crate) enum Snapshot {
+    Clean(Opened<ReadOnlyDatabase>),
+    Repaired(Opened<redb::Database>),
+}
+
+impl Snapshot {
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Clean(opened) => &opened.path,
+            Self::Repaired(opened) => &opened.path,
+        }
+    }
+
+    pub(crate) fn read(&self) -> Result<ReadTransaction, Error> {
+        let transaction = match self {
+            Self::Clean(opened) => opened.database.begin_read(),
+            Self::Repaired(opened) => opened.database.begin_read(),
+        };
+        let transaction =
+            transaction.map_err(|error| database_error("read", self.path())(error.into()))?;
+        let format = || -> Result<Option<u64>, redb::Error> {
+            let meta = transaction.open_table(META)?;
+            Ok(meta.get(META_FORMAT)?.map(|row| row.value()))
+        };
+        check_format(self.path(), format())?;
+        Ok(transaction)
+    }
+}
+
+fn check_format(path: &Path, found: Result<Option<u64>, redb::Error>) -> Result<(), Error> {
+    match found.map_err(database_error("read", path))? {
+        Some(FORMAT) => Ok(()),
+        found => Err(Error::Newer {
+            path: path.to_path_buf(),
+            found: found.unwrap_or_default(),
+            known: FORMAT,
+        }),
+    }
+}
+
+pub(crate) fn database_error(
+    operation: &'static str,
+    path: &Path,
+) -> impl Fn(redb::Error) -> Error + use<> {
+    let path = path.to_path_buf();
+    move |source| Error::Database {
+        operation,
+        path: path.clone(),
+        source: Box::new(source),
+    }
+}
+
+fn io_error(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> Error + use<> {
+    let path = path.to_path_buf();
+    move |source| Error::Io {
+        operation,
+        path: path.clone(),
+        source,
+    }
+}

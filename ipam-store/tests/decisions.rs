@@ -1,0 +1,283 @@
+//! Decisions through the real file: what was answered is what is found again.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use ipam_core::{Asker, Attachment, Change, Pool, PoolSpec, Source};
+use ipam_store::{AllocateError, Error, Request, Store};
+use proptest::prelude::*;
+
+fn store(directory: &Path) -> Store {
+    Store::new(directory.join("ipam"), Duration::from_secs(60))
+}
+
+fn pool(name: &str, subnet: &str, ips: &str) -> Pool {
+    let spec = PoolSpec {
+        subnet: subnet.into(),
+        ips: vec![ips.into()],
+        default: Some(true),
+        ..PoolSpec::default()
+    };
+    Pool::new(name, &spec).unwrap()
+}
+
+fn attachment(container: &str) -> Attachment {
+    Attachment {
+        network: "net".parse().unwrap(),
+        container: container.parse().unwrap(),
+        ifname: "eth0".parse().unwrap(),
+    }
+}
+
+fn request(container: &str) -> Request {
+    Request {
+        attachment: attachment(container),
+        asker: Asker {
+            node: "n".parse().unwrap(),
+            network: "net".parse().unwrap(),
+            namespace: None,
+        },
+        source: Source::Defaults,
+        pod: None,
+        netns: None,
+        now_unix_seconds: 7,
+    }
+}
+
+fn given(store: &Store, container: &str) -> Result<Vec<IpAddr>, AllocateError> {
+    let grants = store.allocate(&request(container))?;
+    Ok(grants.iter().map(|grant| grant.lease.address).collect())
+}
+
+#[test]
+fn an_address_is_found_again_until_it_is_released() {
+    let dir = tempfile::tempdir().unwrap();
+    let pools = [
+        pool("p", "10.0.0.0/24", "10.0.0.5-10.0.0.6"),
+        pool("q", "fd00::/64", "fd00::5"),
+    ];
+    assert_eq!(
+        store(dir.path()).apply(&pools).unwrap(),
+        [Change::Created; 2]
+    );
+    assert_eq!(
+        store(dir.path()).apply(&pools).unwrap(),
+        [Change::Unchanged; 2]
+    );
+    let addresses = given(&store(dir.path()), "c1").unwrap();
+    assert_eq!(
+        addresses,
+        ["10.0.0.5", "fd00::5"].map(|a| a.parse::<IpAddr>().unwrap())
+    );
+
+    let contents = store(dir.path()).contents().unwrap();
+    assert_eq!(contents.pools, pools);
+    let held: Vec<IpAddr> = contents.leases.iter().map(|lease| lease.address).collect();
+    assert_eq!(held, addresses);
+    assert!(
+        contents
+            .leases
+            .iter()
+            .all(|lease| lease.attachment == attachment("c1"))
+    );
+
+    let error = given(&store(dir.path()), "c1").unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("already holds 10.0.0.5, fd00::5"),
+        "{error}"
+    );
+    assert!(
+        store(dir.path())
+            .release(&attachment("c2"))
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        store(dir.path()).release(&attachment("c1")).unwrap(),
+        contents.leases
+    );
+    assert!(
+        store(dir.path())
+            .release(&attachment("c1"))
+            .unwrap()
+            .is_empty()
+    );
+    assert!(store(dir.path()).contents().unwrap().leases.is_empty());
+}
+
+#[test]
+fn a_family_that_is_full_takes_no_address_of_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let pools = [
+        pool("p", "10.0.0.0/24", "10.0.0.5-10.0.0.9"),
+        pool("q", "fd00::/64", "fd00::5"),
+    ];
+    store(dir.path()).apply(&pools).unwrap();
+    given(&store(dir.path()), "c1").unwrap();
+    let before = store(dir.path()).contents().unwrap();
+    let error = given(&store(dir.path()), "c2").unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("no free IPv6 address in pool q (1 of 1 held)"),
+        "{error}"
+    );
+    assert_eq!(store(dir.path()).contents().unwrap(), before);
+}
+
+#[test]
+fn without_a_database_nothing_is_created_but_by_apply() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = given(&store(dir.path()), "c1").unwrap_err();
+    assert!(
+        matches!(error, AllocateError::Store(Error::Missing { .. })),
+        "{error}"
+    );
+    assert!(
+        store(dir.path())
+            .release(&attachment("c1"))
+            .unwrap()
+            .is_empty()
+    );
+    assert!(matches!(
+        store(dir.path()).contents(),
+        Err(Error::Missing { .. })
+    ));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_draft_left_by_a_killed_creation_is_no_obstacle() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    std::fs::create_dir_all(store.directory()).unwrap();
+    std::fs::write(store.directory().join("ipam.redb.new"), b"half").unwrap();
+    store
+        .apply(&[pool("p", "10.0.0.0/24", "10.0.0.5")])
+        .unwrap();
+    assert_eq!(given(&store, "c1").unwrap().len(), 1);
+}
+
+#[test]
+fn a_rejected_pool_keeps_the_others_out_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    store
+        .apply(&[pool("p", "10.0.0.0/24", "10.0.0.5")])
+        .unwrap();
+    let pools = [
+        pool("good", "10.9.0.0/24", "10.9.0.5"),
+        pool("bad", "10.0.0.0/24", "10.0.0.5"),
+    ];
+    let error = store.apply(&pools).unwrap_err().to_string();
+    assert!(error.contains("pool bad: spec.ips"), "{error}");
+    assert!(error.contains("10.0.0.5 also belongs to pool p"), "{error}");
+    assert_eq!(store.contents().unwrap().pools.len(), 1);
+}
+
+/// Files of another program, or of a newer one, are refused with what they are.
+#[test]
+fn a_newer_format_and_a_foreign_file_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    store
+        .apply(&[pool("p", "10.0.0.0/24", "10.0.0.5")])
+        .unwrap();
+    let file = store.directory().join("ipam.redb");
+    let database = redb::Database::open(&file).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let meta: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("meta");
+    transaction
+        .open_table(meta)
+        .unwrap()
+        .insert("format", 9)
+        .unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let error = given(&store, "c1").unwrap_err().to_string();
+    assert!(
+        error.contains("has format 9, this program knows up to 1"),
+        "{error}"
+    );
+    assert!(matches!(
+        store.contents(),
+        Err(Error::Newer { found: 9, .. })
+    ));
+
+    std::fs::write(&file, b"not a database, but long enough to be looked at").unwrap();
+    assert!(matches!(
+        given(&store, "c1"),
+        Err(AllocateError::Store(Error::Database { .. }))
+    ));
+}
+
+#[test]
+fn parallel_askers_get_different_addresses_and_the_one_too_many_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    store
+        .apply(&[pool("p", "10.0.0.0/24", "10.0.0.1-10.0.0.64")])
+        .unwrap();
+    let ask = |index: usize| given(&store, &format!("c{index}"));
+    let mut addresses: Vec<IpAddr> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..64)
+            .map(|index| scope.spawn(move || ask(index)))
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap().unwrap())
+            .collect()
+    });
+    addresses.sort_unstable();
+    addresses.dedup();
+    assert_eq!(addresses.len(), 64);
+    let error = ask(64).unwrap_err().to_string();
+    assert!(error.contains("p (64 of 64 held)"), "{error}");
+    assert_eq!(store.contents().unwrap().leases.len(), 64);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Any order of asking and releasing gives what a map of who holds what gives.
+    #[test]
+    fn the_file_equals_a_map(steps in prop::collection::vec((0..8_u8, any::<bool>()), 0..40)) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        store.apply(&[pool("p", "10.0.0.0/24", "10.0.0.1-10.0.0.5")]).unwrap();
+        let mut oracle: BTreeMap<u8, IpAddr> = BTreeMap::new();
+        for (who, ask) in steps {
+            let container = format!("c{who}");
+            if ask {
+                let free = (1..=5_u8)
+                    .map(|last| IpAddr::from([10, 0, 0, last]))
+                    .find(|address| !oracle.values().any(|held| held == address));
+                match given(&store, &container) {
+                    Ok(addresses) => {
+                        prop_assert_eq!(oracle.insert(who, addresses[0]), None);
+                        prop_assert_eq!(Some(addresses[0]), free);
+                    }
+                    Err(AllocateError::AlreadyHeld { .. }) => {
+                        prop_assert!(oracle.contains_key(&who));
+                    }
+                    Err(error) => {
+                        prop_assert!(free.is_none() && !oracle.contains_key(&who), "{}", error);
+                    }
+                }
+            } else {
+                let released = store.release(&attachment(&container)).unwrap();
+                let released: Vec<IpAddr> = released.iter().map(|lease| lease.address).collect();
+                prop_assert_eq!(released, Vec::from_iter(oracle.remove(&who)));
+            }
+        }
+        let held: Vec<IpAddr> =
+            store.contents().unwrap().leases.iter().map(|lease| lease.address).collect();
+        let mut expected: Vec<IpAddr> = oracle.into_values().collect();
+        expected.sort_unstable();
+        prop_assert_eq!(held, expected);
+    }
+}
