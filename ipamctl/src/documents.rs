@@ -1,0 +1,224 @@
+//! Files with pool documents, read and checked; every fault named by file, document and field.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use ipam_core::{API_VERSION, POOL_KIND, Pool, PoolDocument};
+use serde_json::Value;
+
+/// The longest file in bytes that is read.
+const LONGEST_FILE: u64 = 64 << 20;
+
+/// Where a document stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    file: PathBuf,
+    /// Counted from 1; empty documents do not count.
+    document: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: document {}", self.file.display(), self.document)
+    }
+}
+
+/// What the files contain.
+#[derive(Debug, Default)]
+pub(crate) struct Documents {
+    /// The valid pools in the order of the files, with their places.
+    pub(crate) pools: Vec<(Place, Pool)>,
+    /// One line for each fault.
+    pub(crate) faults: Vec<String>,
+}
+
+impl Documents {
+    /// Reads all files and goes on after faults, so that one run shows all of them.
+    pub(crate) fn read(files: &[PathBuf]) -> Result<Self> {
+        let mut documents = Self::default();
+        for file in files {
+            documents.add_file(file, &text_of(file)?);
+        }
+        Ok(documents)
+    }
+
+    fn add_file(&mut self, file: &Path, text: &str) {
+        let mut reader = text.as_bytes();
+        let mut count = 0;
+        // First as free values: whether a document is a pool at all must not depend on whether
+        // its fields fit a pool.
+        for value in serde_saphyr::read::<_, Value>(&mut reader) {
+            let place = Place {
+                file: file.to_path_buf(),
+                document: count + 1,
+            };
+            match value {
+                Ok(Value::Null) => continue,
+                Ok(value) => self.add_document(place, value),
+                Err(error) => self.faults.push(format!("{place}: {}", one_line(&error))),
+            }
+            count += 1;
+        }
+        if count == 0 {
+            let file = file.display();
+            self.faults.push(format!(
+                "{file}: no document: a {POOL_KIND} in YAML is expected"
+            ));
+        }
+    }
+
+    fn add_document(&mut self, place: Place, value: Value) {
+        let text_at = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
+        for (field, expected) in [("apiVersion", API_VERSION), ("kind", POOL_KIND)] {
+            let found = text_at(field);
+            if found != expected {
+                self.faults
+                    .push(format!("{place}: {field} {found:?}: it must be {expected}"));
+                return;
+            }
+        }
+        let document = match serde_json::from_value::<PoolDocument>(value) {
+            Ok(document) => document,
+            Err(error) => {
+                self.faults.push(format!("{place}: {error}"));
+                return;
+            }
+        };
+        let name = document.metadata.name;
+        match Pool::new(&name, &document.spec) {
+            Ok(pool) => self.pools.push((place, pool)),
+            Err(violations) => {
+                let faults = violations.as_slice().iter();
+                self.faults
+                    .extend(faults.map(|fault| format!("{place} (pool {name}): {fault}")));
+            }
+        }
+    }
+}
+
+fn text_of(file: &Path) -> Result<String> {
+    let mut bytes = Vec::new();
+    let read = if file == Path::new("-") {
+        io::stdin()
+            .lock()
+            .take(LONGEST_FILE + 1)
+            .read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(file)
+            .and_then(|opened| opened.take(LONGEST_FILE + 1).read_to_end(&mut bytes))
+    };
+    let length = read.with_context(|| format!("read {}", file.display()))?;
+    if length as u64 > LONGEST_FILE {
+        anyhow::bail!("{}: longer than {LONGEST_FILE} bytes", file.display());
+    }
+    String::from_utf8(bytes).with_context(|| format!("{}: not UTF-8", file.display()))
+}
+
+/// The parser's message without the source excerpt that it prints below.
+fn one_line(error: &serde_saphyr::Error) -> String {
+    let text = error.without_snippet().to_string();
+    text.lines().next().unwrap_or_default().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Documents {
+        let mut documents = Documents::default();
+        documents.add_file(Path::new("pools.yaml"), text);
+        documents
+    }
+
+    const GOOD: &str = "\
+apiVersion: spiderpool.spidernet.io/v2beta1
+kind: SpiderIPPool
+metadata: {name: a}
+spec: {subnet: 10.0.0.0/24, ips: [10.0.0.1-10.0.0.2]}
+";
+
+    #[test]
+    fn documents_are_counted_without_the_empty_ones() {
+        let documents = read(&format!(
+            "---\n---\n{GOOD}---\n{}",
+            GOOD.replace("10.0", "10.1")
+        ));
+        assert_eq!(documents.faults, Vec::<String>::new());
+        let places: Vec<String> = documents.pools.iter().map(|(p, _)| p.to_string()).collect();
+        assert_eq!(places, ["pools.yaml: document 1", "pools.yaml: document 2"]);
+    }
+
+    #[test]
+    fn each_fault_names_file_document_field_value_and_rule() {
+        for (from, to, expected) in [
+            (
+                "ips: [10.0.0.1-",
+                "ips: [10.9.0.1-",
+                "document 2 (pool a): spec.ips[0] \"10.9.0.1-10.0.0.2\"",
+            ),
+            (
+                "10.0.0.1-10.0.0.2",
+                "10.0.1.1",
+                "document 2 (pool a): spec.ips[0] \"10.0.1.1\": it must lie in the subnet 10.0.0.0/24",
+            ),
+            (
+                "10.0.0.0/24",
+                "10.0.0.1/24",
+                "spec.subnet \"10.0.0.1/24\": it has bits set behind its prefix: write 10.0.0.0/24",
+            ),
+            (
+                "ips:",
+                "gateway: 10.1.0.1, ips:",
+                "spec.gateway \"10.1.0.1\": it must lie in the subnet",
+            ),
+            ("ips:", "ipz:", "document 2: unknown field `ipz`"),
+            (
+                "SpiderIPPool",
+                "SpiderSubnet",
+                "document 2: kind \"SpiderSubnet\": it must be SpiderIPPool",
+            ),
+            (
+                "v2beta1",
+                "v1",
+                "document 2: apiVersion \"spiderpool.spidernet.io/v1\"",
+            ),
+            ("kind: SpiderIPPool\n", "", "document 2: kind \"\""),
+            (
+                "metadata: {name: a}\n",
+                "",
+                "document 2: missing field `metadata`",
+            ),
+            ("spec:", "spec: [", "document 2:"),
+        ] {
+            let documents = read(&format!("{GOOD}---\n{}", GOOD.replacen(from, to, 1)));
+            let faults = documents.faults.join("\n");
+            assert!(faults.contains(expected), "{to}: {faults}");
+            assert!(
+                faults.starts_with("pools.yaml: document 2"),
+                "{to}: {faults}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_yaml_or_empty_is_a_fault() {
+        for text in ["", "---\n", "# only a comment\n"] {
+            let faults = read(text).faults;
+            assert!(faults[0].contains("no document"), "{text:?}: {faults:?}");
+        }
+        for text in [
+            "\u{0}\u{1}",
+            "{",
+            "just words",
+            "[1, 2]",
+            "a: b: c",
+            "\t- x",
+        ] {
+            let documents = read(text);
+            assert!(!documents.faults.is_empty(), "{text:?} was accepted");
+            assert!(documents.pools.is_empty());
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `ipamctl get pools`.
+
+use std::io::Write;
+
+use anyhow::Result;
+use ipam_core::{Pool, PoolDocument};
+use serde_json::{Value, json};
+
+use crate::inventory::Inventory;
+use crate::table::{Format, write_list, write_rows};
+
+const HEADER: [&str; 6] = [
+    "NAME",
+    "VERSION",
+    "SUBNET",
+    "ALLOCATED-IP-COUNT",
+    "TOTAL-IP-COUNT",
+    "DEFAULT",
+];
+const WIDE: [&str; 3] = ["DISABLE", "NODENAME", "MULTUSNAME"];
+
+pub(crate) fn show(
+    inventory: &Inventory,
+    format: Option<Format>,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let pools = inventory.pools.iter();
+    match format {
+        Some(format @ (Format::Json | Format::Yaml)) => {
+            let items: Result<Vec<Value>> = pools
+                .map(|pool| document(pool, inventory.allocated(pool)))
+                .collect();
+            write_list(&items?, format, out)
+        }
+        Some(Format::Wide) => {
+            let rows: Vec<Vec<String>> = pools
+                .map(|pool| {
+                    let mut cells = row(pool, inventory.allocated(pool));
+                    cells.extend([
+                        pool.is_disabled().to_string(),
+                        listed(pool.nodes()),
+                        listed(pool.networks()),
+                    ]);
+                    cells
+                })
+                .collect();
+            write_rows(&[&HEADER[..], &WIDE[..]].concat(), &rows, out)
+        }
+        None => {
+            let rows: Vec<Vec<String>> = pools
+                .map(|pool| row(pool, inventory.allocated(pool)))
+                .collect();
+            write_rows(&HEADER, &rows, out)
+        }
+    }
+}
+
+fn row(pool: &Pool, allocated: usize) -> Vec<String> {
+    vec![
+        pool.name().to_string(),
+        pool.family().version().to_string(),
+        pool.subnet().to_string(),
+        allocated.to_string(),
+        pool.assignable().size().to_string(),
+        pool.is_default().to_string(),
+    ]
+}
+
+/// The document that gives this pool, with the status that the peer's documents have.
+fn document(pool: &Pool, allocated: usize) -> Result<Value> {
+    let document = PoolDocument::new(pool.name().to_string(), pool.spec());
+    let mut value = serde_json::to_value(document)?;
+    // A count beyond 64 bits is no number in JSON: like the peer's, it stops at the largest.
+    let total = u64::try_from(pool.assignable().size()).unwrap_or(u64::MAX);
+    value["status"] = json!({ "allocatedIPCount": allocated, "totalIPCount": total });
+    Ok(value)
+}
+
+fn listed<T: ToString>(items: &[T]) -> String {
+    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+    if items.is_empty() {
+        "<any>".into()
+    } else {
+        items.join(",")
+    }
+}

@@ -1,0 +1,53 @@
+//! The forms in which an answer is written.
+
+use std::io::Write;
+
+use anyhow::Result;
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+/// What `-o` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A table with more columns.
+    Wide,
+    /// One JSON list.
+    Json,
+    /// One YAML list.
+    Yaml,
+}
+
+/// Writes rows as `kubectl` does: columns as wide as their widest cell, three spaces between
+/// them, nothing behind the last.
+pub(crate) fn write_rows(header: &[&str], rows: &[Vec<String>], out: &mut dyn Write) -> Result<()> {
+    let header: Vec<String> = header.iter().map(ToString::to_string).collect();
+    let all = || std::iter::once(&header).chain(rows);
+    let widths: Vec<usize> = (0..header.len())
+        .map(|column| {
+            all()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or_default()
+        })
+        .collect();
+    for row in all() {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(cell);
+            line.extend(std::iter::repeat_n(' ', width - cell.chars().count() + 3));
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Writes items as the list that `kubectl get -o json` or `-o yaml` gives.
+pub(crate) fn write_list(items: &[Value], format: Format, out: &mut dyn Write) -> Result<()> {
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+    if format == Format::Yaml {
+        write!(out, "{}", serde_saphyr::to_string(&list)?)?;
+    } else {
+        writeln!(out, "{}", serde_json::to_string_pretty(&list)?)?;
+    }
+    Ok(())
+}
