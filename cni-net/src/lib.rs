@@ -1,1 +1,80 @@
 //! Links, addresses, routes and network namespaces over blocking netlink.
+//!
+//! This is the one place of the workspace that speaks to the kernel's network stack. It knows no
+//! CNI and chooses no address: it does what it is told, and says exactly what the kernel said.
+//! Its user is a process that lives for milliseconds, and that shapes it:
+//!
+//! - **No runtime.** rtnetlink answers within the system call that asks, so a request is a send
+//!   and a receive on a plain socket ([`Netlink`]). There is nothing to wait for and nothing that
+//!   could hang. Messages are built and read by the rust-netlink crates.
+//! - **Few round trips.** A link is asked for by name or index, not looked for in a dump. It is
+//!   created in its namespace, not moved there. What must be listed is filtered by the kernel.
+//! - **Nobody is ever in the wrong namespace.** Entering one changes the whole thread, so that only
+//!   a thread that does nothing else does it ([`Netns::run`]). A socket belongs to the
+//!   namespace it was opened in, so one entry is enough ([`Netns::netlink`]) and the rest is done
+//!   from outside.
+//! - **Errors are for acting on.** Each has the operation, its object, the errno, the kernel's own
+//!   words (extended ack) and, where known, the remedy ([`Error`]).
+//! - **All or nothing.** [`Undo`] takes back what was done when a later step fails.
+//!
+//! Everything needs `CAP_NET_ADMIN` in the namespace it is done in, and entering a namespace needs
+//! `CAP_SYS_ADMIN`; looking does not.
+//!
+//! An ipvlan link with an address and a default route, or nothing at all:
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use cni_net::{AddressOptions, IpvlanFlag, IpvlanMode, Netlink, Netns, NewIpvlan, Route, Undo};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pod = &Netns::open(Path::new("/run/netns/pod"))?;
+//! let mut host = Netlink::open()?;
+//! let mut inside = pod.netlink()?;
+//! let parent = host.link("ens6")?.ok_or("no link ens6")?;
+//!
+//! let temporary = "ipvl1f83a2";
+//! let mut undo = Undo::new(|error| eprintln!("{error}"));
+//! host.add_ipvlan(&NewIpvlan {
+//!     name: temporary,
+//!     parent: parent.index,
+//!     mode: IpvlanMode::L2,
+//!     flag: IpvlanFlag::Bridge,
+//!     mtu: None,
+//!     netns: pod,
+//! })?;
+//! let link = inside.link(temporary)?.ok_or("the new link is gone")?;
+//! undo.push("create link", move || pod.netlink()?.delete_link(link.index).map(|_| ()));
+//!
+//! inside.rename_link(link.index, "eth0")?;
+//! inside.add_address(link.index, "10.0.3.7/24".parse()?, AddressOptions::default())?;
+//! inside.set_link_up(link.index)?;
+//! let gateway = "10.0.3.1".parse()?;
+//! inside.add_route(&Route::new("0.0.0.0/0".parse()?, Some(gateway), link.index))?;
+//! undo.commit();
+//! # Ok(())
+//! # }
+//! ```
+
+mod addr;
+mod error;
+mod ipvlan;
+mod link;
+mod mac;
+mod macvlan;
+mod netns;
+mod route;
+mod socket;
+pub mod sysctl;
+mod undo;
+
+pub use addr::AddressOptions;
+pub use error::{Error, Operation, Result};
+pub use ipvlan::{IpvlanFlag, IpvlanMode, NewIpvlan, UnknownIpvlanMode};
+pub use link::Link;
+pub use mac::{MacAddr, MacAddrError};
+pub use macvlan::NewMacvlan;
+pub use netns::{Netns, NetnsId};
+pub use route::{Route, RouteScope};
+pub use socket::Netlink;
+pub use undo::{Undo, UndoError};
