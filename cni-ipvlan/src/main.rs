@@ -1,3 +1,27 @@
 //! CNI plugin: one ipvlan interface on the NIC of the node, addressed from the node's own pools.
+#![warn(clippy::unwrap_used)]
 
-fn main() {}
+use std::io::{Write, stderr, stdin, stdout};
+use std::process::{ExitCode, exit};
+
+use cni_proto::{Version, panic_object, serve};
+
+mod apply;
+mod config;
+mod plan;
+mod plugin;
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|info| {
+        drop(stdout().write_all(&panic_object(info, Version::NEWEST)));
+        exit(1)
+    }));
+    serve(
+        &plugin::Ipvlan,
+        std::env::vars_os(),
+        &mut stdin(),
+        &mut stdout(),
+        &mut stderr(),
+    )
+    .into()
+}

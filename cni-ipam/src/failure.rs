@@ -1,0 +1,33 @@
+//! The allocator's errors as CNI error objects.
+
+use cni_proto::{Code, Error};
+use ipam_core::Refused;
+use ipam_store::AllocateError;
+
+/// No pool may be used by this node, network and namespace, or none is stored at all.
+pub const NO_POOL: Code = Code::plugin(1);
+/// The attachment holds addresses already; a runtime must DEL before it repeats an ADD.
+pub const ALREADY_HELD: Code = Code::plugin(2);
+/// The database cannot be used: damaged, of a newer version, or refused by the disk.
+pub const STORE: Code = Code::plugin(3);
+
+/// Exhaustion and a busy database pass by themselves: code 11, try again later.
+pub(crate) fn of_allocate(error: &AllocateError) -> Error {
+    let code = match error {
+        AllocateError::Refused(Refused::NoPool(_)) => NO_POOL,
+        AllocateError::Refused(_) => Code::TRY_AGAIN,
+        AllocateError::AlreadyHeld { .. } => ALREADY_HELD,
+        AllocateError::Store(error) => return of_store(error),
+        _ => Code::INTERNAL,
+    };
+    Error::new(code, error.to_string())
+}
+
+pub(crate) fn of_store(error: &ipam_store::Error) -> Error {
+    let code = match error {
+        ipam_store::Error::Missing { .. } => NO_POOL,
+        ipam_store::Error::Busy { .. } => Code::TRY_AGAIN,
+        _ => STORE,
+    };
+    Error::new(code, error.to_string())
+}

@@ -1,0 +1,96 @@
+//! Performs a plan in the kernel, all of it or nothing.
+
+use cni_net::{
+    AddressOptions, Error, IpvlanFlag, Link, Netlink, Netns, NewIpvlan, Operation, Result, Route,
+    Undo,
+};
+
+use crate::plan::Step;
+
+/// The kind of link that this plugin makes and takes away, as the kernel names it.
+const IPVLAN: &str = "ipvlan";
+
+/// Performs `steps` and answers the link that they made. After an error the link is gone.
+pub(crate) fn apply(
+    steps: &[Step],
+    host: &mut Netlink,
+    pod: &Netns,
+    inside: &mut Netlink,
+    report: impl FnMut(cni_net::UndoError),
+) -> Result<Option<Link>> {
+    let mut undo = Undo::new(report);
+    let mut index = 0;
+    for step in steps {
+        match step {
+            Step::Create {
+                name,
+                parent,
+                mode,
+                mtu,
+            } => {
+                // Pushed first: if the new link cannot even be looked up, it goes by its name.
+                undo.push(format!("create {name}"), {
+                    let name = name.clone();
+                    move || remove(&mut pod.netlink()?, &name).map(drop)
+                });
+                host.add_ipvlan(&NewIpvlan {
+                    name,
+                    parent: *parent,
+                    mode: *mode,
+                    flag: IpvlanFlag::Bridge,
+                    mtu: *mtu,
+                    netns: pod,
+                })?;
+                let Some(link) = inside.link(name)? else {
+                    return Err(Error::Protocol {
+                        operation: Operation::CreateIpvlan,
+                        object: name.clone(),
+                        reason: "the new link is not in the pod's namespace".into(),
+                    });
+                };
+                index = link.index;
+            }
+            Step::Rename { from: _, to } => {
+                inside.rename_link(index, to)?;
+                undo.push(format!("rename to {to}"), move || {
+                    pod.netlink()?.delete_link(index).map(drop)
+                });
+            }
+            Step::Address { ifname: _, address } => {
+                // The cloud gave the address to this node alone: there is nobody to ask.
+                inside.add_address(index, *address, AddressOptions { nodad: true })?;
+            }
+            Step::Up { ifname: _ } => inside.set_link_up(index)?,
+            Step::Route {
+                ifname: _,
+                dst,
+                via,
+            } => {
+                inside.add_route(&Route::new(*dst, *via, index))?;
+            }
+        }
+    }
+    let link = inside.link_by_index(index)?;
+    undo.commit();
+    Ok(link)
+}
+
+/// Deletes the link called `name` if it is an ipvlan link; `false` if there is none.
+pub(crate) fn remove(inside: &mut Netlink, name: &str) -> Result<bool> {
+    match inside.link(name)? {
+        Some(link) if link.kind.as_deref() == Some(IPVLAN) => inside.delete_link(link.index),
+        _ => Ok(false),
+    }
+}
+
+/// The pod's namespace for a DEL: `None` if it is gone, whatever stands at its path now.
+pub(crate) fn open_if_there(path: &std::path::Path) -> Result<Option<Netns>> {
+    const ENOENT: i32 = 2;
+    const ENOTDIR: i32 = 20;
+    match Netns::open(path) {
+        Ok(netns) => Ok(Some(netns)),
+        Err(Error::NotNetns { .. }) => Ok(None),
+        Err(error) if matches!(error.errno(), Some(ENOENT | ENOTDIR)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
