@@ -1,0 +1,220 @@
+//! The Debian packages that each command needs, and their installation.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace;
+
+/// Packages that one purpose needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Group {
+    /// What cannot be done without them; shown when they are installed.
+    purpose: &'static str,
+    /// Each package and the reason it is needed.
+    packages: &'static [(&'static str, &'static str)],
+}
+
+/// What a virtual machine is started with.
+pub(crate) const MACHINE: Group = Group {
+    purpose: "the virtual machine",
+    packages: &[
+        ("qemu-system-x86", "runs the guest"),
+        (
+            "busybox-static",
+            "the programs of the initramfs, which holds no libraries",
+        ),
+        (
+            "kmod",
+            "depmod and modprobe: which module needs which, on the host and in the guest",
+        ),
+        (
+            "util-linux",
+            "setpriv: the guest ends with the process that started it",
+        ),
+    ],
+};
+
+/// What the namespace tests and the demo call, on the host and in the guest alike.
+pub(crate) const NETWORK: Group = Group {
+    purpose: "networks in namespaces",
+    packages: &[
+        ("iproute2", "ip: namespaces, links, addresses, routes"),
+        (
+            "nftables",
+            "nft: the cloud's source check and the NAT gateway",
+        ),
+        ("iputils-ping", "ping: one address reaches another"),
+        (
+            "tcpdump",
+            "the frames on a link when a test needs to see them",
+        ),
+        ("util-linux", "unshare and nsenter"),
+    ],
+};
+
+/// What the fuzz targets are compiled with.
+pub(crate) const FUZZ: Group = Group {
+    purpose: "the fuzz targets",
+    packages: &[("g++", "libFuzzer is C++ and compiled by libfuzzer-sys")],
+};
+
+/// Installs the packages of `groups` that are missing, and says so on stderr.
+///
+/// # Errors
+/// Without root, names the packages to install by hand. Otherwise what apt-get answered.
+pub(crate) fn ensure(groups: &[Group]) -> Result<()> {
+    let wanted: BTreeSet<&str> = groups
+        .iter()
+        .flat_map(|group| group.packages)
+        .map(|(name, _)| *name)
+        .collect();
+    let missing = missing_of(&wanted, &installed(&wanted)?);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(" ");
+    if !rustix::process::geteuid().is_root() {
+        bail!("missing Debian packages; run as root, or install them: apt-get install {names}");
+    }
+    for group in groups {
+        for (name, reason) in group.packages {
+            if missing.contains(name) {
+                eprintln!("xtask: installing {name} for {}: {reason}", group.purpose);
+            }
+        }
+    }
+    if !all_known_to_apt(&missing)? {
+        update()?;
+    }
+    if install(&missing).is_err() {
+        // The lists may name versions that the archive has replaced since.
+        update()?;
+        install(&missing)?;
+    }
+    let still_missing = missing_of(&wanted, &installed(&wanted)?);
+    if !still_missing.is_empty() {
+        bail!(
+            "apt-get succeeded, yet dpkg does not list: {}",
+            still_missing.join(" ")
+        );
+    }
+    Ok(())
+}
+
+/// Fetches apt's package lists.
+pub(crate) fn update() -> Result<()> {
+    eprintln!("xtask: apt-get update");
+    workspace::run(apt_get().args(["-qq", "update"]))
+}
+
+/// apt-get that asks nothing and prints to stderr only.
+pub(crate) fn apt_get() -> Command {
+    let mut apt_get = Command::new("apt-get");
+    // Without a terminal of its own dpkg shows no progress bars, which would fill a log.
+    apt_get.args(["-o", "Dpkg::Use-Pty=0"]);
+    apt_get
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null());
+    // stdout belongs to the command that xtask runs in the end.
+    apt_get.stdout(std::io::stderr());
+    apt_get
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    workspace::run(
+        apt_get()
+            .args(["-qq", "-y", "--no-install-recommends", "install"])
+            .args(packages),
+    )
+}
+
+fn all_known_to_apt(packages: &[&str]) -> Result<bool> {
+    let output = output_of(Command::new("apt-cache").arg("policy").args(packages))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(candidates(&text) == packages.len())
+}
+
+/// How many packages in the text of `apt-cache policy` have a version that can be installed.
+fn candidates(policy: &str) -> usize {
+    policy
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Candidate: "))
+        .filter(|version| *version != "(none)")
+        .count()
+}
+
+/// Which of `wanted` dpkg has installed.
+fn installed(wanted: &BTreeSet<&str>) -> Result<BTreeSet<String>> {
+    // Status 1 only says that some package is unknown; the others are listed all the same.
+    let output = output_of(
+        Command::new("dpkg-query")
+            .args(["--show", "--showformat", "${db:Status-Status} ${Package}\n"])
+            .args(wanted),
+    )?;
+    Ok(installed_in(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// The packages with status `installed` in lines of `STATUS PACKAGE`.
+fn installed_in(listing: &str) -> BTreeSet<String> {
+    listing
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter(|(status, _)| *status == "installed")
+        .map(|(_, package)| package.to_owned())
+        .collect()
+}
+
+fn missing_of<'a>(wanted: &BTreeSet<&'a str>, installed: &BTreeSet<String>) -> Vec<&'a str> {
+    wanted
+        .iter()
+        .copied()
+        .filter(|name| !installed.contains(*name))
+        .collect()
+}
+
+fn output_of(command: &mut Command) -> Result<Output> {
+    command.stdin(Stdio::null()).output().with_context(|| {
+        format!(
+            "cannot start `{}`: xtask installs what it needs on Debian and its derivatives only",
+            command.get_program().display()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn removed_but_configured_packages_count_as_missing() {
+        let wanted = BTreeSet::from(["kmod", "nftables", "tcpdump"]);
+        let listing = "installed kmod\nconfig-files nftables\nnot-installed tcpdump\n";
+        assert_eq!(
+            missing_of(&wanted, &installed_in(listing)),
+            ["nftables", "tcpdump"]
+        );
+    }
+
+    #[test]
+    fn nothing_is_missing_when_all_is_installed() {
+        let wanted = BTreeSet::from(["kmod"]);
+        assert!(missing_of(&wanted, &installed_in("installed kmod\n")).is_empty());
+    }
+
+    #[test]
+    fn a_package_without_candidate_asks_for_an_update() {
+        let policy = "kmod:\n  Installed: (none)\n  Candidate: 30\nodd:\n  Candidate: (none)\n";
+        assert_eq!(candidates(policy), 1);
+        assert_eq!(candidates(""), 0);
+    }
+
+    #[test]
+    fn every_package_has_a_reason() {
+        for group in [MACHINE, NETWORK, FUZZ] {
+            assert!(!group.packages.is_empty());
+            assert!(group.packages.iter().all(|(_, reason)| !reason.is_empty()));
+        }
+    }
+}

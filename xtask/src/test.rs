@@ -1,0 +1,251 @@
+//! `cargo xtask test`: every check of the project, part by part.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::executable::{self, Executable};
+use crate::kernel_tests::{self, Sorted};
+use crate::libtest::Tally;
+use crate::report::Report;
+use crate::request::Request;
+use crate::verdict::{Tap, Verdict};
+use crate::{ipvlan, no_std, packages, plugins, vm, workspace};
+
+/// For all tests in the guest together.
+const GUEST_TIMEOUT: Duration = Duration::from_secs(1800);
+
+const ANYWHERE: &str = "unit and property tests";
+const HOST: &str = "namespace tests";
+const WITHOUT_IPVLAN: &str = "tests without ipvlan";
+const IPVLAN: &str = "ipvlan tests";
+
+/// Runs every part that can run; answers 0 only if all passed.
+pub(crate) fn run() -> Result<u8> {
+    let mut report = Report::default();
+    packages(&mut report);
+    static_checks(&mut report);
+    let built = report.value("compile tests", || {
+        let built = executable::build_tests()?;
+        let text = format!("{} executables", built.len());
+        Ok((kernel_tests::sort(built), text))
+    });
+    let plugins = report.value("compile plugins", || {
+        let folder = plugins::build()?;
+        let text = folder.display().to_string();
+        Ok((folder, text))
+    });
+    if let (Some(sorted), Some(plugins)) = (built, plugins) {
+        report.part("table of kernel tests", || sorted.complete());
+        executables(&mut report, &sorted, &plugins);
+    } else {
+        for part in [ANYWHERE, HOST, WITHOUT_IPVLAN, IPVLAN] {
+            report.not_run(part, "it did not compile");
+        }
+    }
+    report.part("doc tests", doc_tests);
+
+    let mut out = io::stdout();
+    write!(out, "\n{report}")?;
+    writeln!(
+        out,
+        "{}",
+        if report.passed() {
+            "all passed"
+        } else {
+            "FAILED"
+        }
+    )?;
+    Ok(u8::from(!report.passed()))
+}
+
+fn packages(report: &mut Report) {
+    report.part("packages", || {
+        let mut groups = vec![packages::NETWORK];
+        if workspace::root().join("fuzz").exists() {
+            groups.push(packages::FUZZ);
+        }
+        packages::ensure(&groups)?;
+        Ok("installed".to_owned())
+    });
+}
+
+fn static_checks(report: &mut Report) {
+    let cargo = |arguments: &[&str]| {
+        let mut cargo = workspace::cargo();
+        cargo.args(arguments);
+        cargo
+    };
+    let run = |mut command: Command| {
+        workspace::run(&mut command).map(|()| workspace::command_line(&command))
+    };
+    report.part("format", || run(cargo(&["fmt", "--all", "--check"])));
+    report.part("clippy", || {
+        run(cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]))
+    });
+    report.part("documentation", || {
+        let mut doc = cargo(&["doc", "--workspace", "--no-deps"]);
+        doc.env("RUSTDOCFLAGS", "-D warnings");
+        run(doc)
+    });
+    report.part("no_std", no_std::prove);
+    if workspace::root().join("fuzz").exists() {
+        report.part("fuzz targets compile", || {
+            run(cargo(&[
+                "check",
+                "--all-targets",
+                "--manifest-path",
+                "fuzz/Cargo.toml",
+            ]))
+        });
+    } else {
+        report.not_needed("fuzz targets compile", "there is no folder fuzz");
+    }
+}
+
+fn executables(report: &mut Report, sorted: &Sorted, plugins: &Path) {
+    report.tests(ANYWHERE, false, || {
+        Ok(sorted
+            .anywhere
+            .iter()
+            .map(|tests| announced(tests, plugins))
+            .collect())
+    });
+    let has_ipvlan = match ipvlan::available() {
+        Ok(has_ipvlan) => has_ipvlan,
+        Err(problem) => {
+            for part in [HOST, WITHOUT_IPVLAN, IPVLAN] {
+                report.not_run(part, &format!("{problem:#}"));
+            }
+            return;
+        }
+    };
+    let on_host = |list: &[Executable]| {
+        let run = |tests| announced(tests, plugins).with_tests_required();
+        Ok(list.iter().map(run).collect())
+    };
+    report.tests(HOST, true, || on_host(&sorted.host));
+    if sorted.host_without_ipvlan.is_empty() {
+        report.not_needed(WITHOUT_IPVLAN, "there are none");
+    } else if has_ipvlan {
+        report.not_needed(WITHOUT_IPVLAN, "this kernel has ipvlan");
+    } else {
+        report.tests(WITHOUT_IPVLAN, true, || {
+            on_host(&sorted.host_without_ipvlan)
+        });
+    }
+    if has_ipvlan {
+        report.tests(IPVLAN, true, || on_host(&sorted.ipvlan));
+    } else {
+        let part = format!("{IPVLAN} (in the virtual machine)");
+        report.tests(&part, true, || in_guest(&sorted.ipvlan, plugins));
+    }
+}
+
+fn announced(tests: &Executable, plugins: &Path) -> Verdict {
+    eprintln!("\nxtask: {}", tests.name());
+    tests.run(plugins, io::stdout())
+}
+
+/// Runs all of them in one guest.
+fn in_guest(list: &[Executable], plugins: &Path) -> Result<Vec<Verdict>> {
+    if list.is_empty() {
+        bail!("no test asks for ipvlan: see the table in xtask/src/kernel_tests.rs");
+    }
+    let own_file = std::env::current_exe()?.display().to_string();
+    let command = vec![
+        own_file,
+        "guest-tests".to_owned(),
+        plugins.display().to_string(),
+        serde_json::to_string(list)?,
+    ];
+    let request = Request::new(command, workspace::root().to_owned());
+    let (sender, receiver) = mpsc::channel();
+    let run = vm::Run {
+        request,
+        out: None,
+        timeout: GUEST_TIMEOUT,
+    };
+    let status = vm::run(&run, Tap::new(io::stdout(), sender))?;
+    Ok(complete(list, receiver.try_iter().collect(), status))
+}
+
+/// The guest's verdicts, and one against each executable that it gave none about.
+fn complete(list: &[Executable], mut verdicts: Vec<Verdict>, status: u8) -> Vec<Verdict> {
+    for tests in list {
+        let name = tests.name();
+        if !verdicts.iter().any(|verdict| verdict.name == name) {
+            let problem = Some(format!(
+                "the guest ended with status {status} before its end"
+            ));
+            verdicts.push(Verdict {
+                name,
+                passed: 0,
+                seconds: 0.0,
+                problem,
+            });
+        }
+    }
+    verdicts
+}
+
+/// Inside the guest: runs the executables and sends a verdict about each.
+pub(crate) fn run_in_guest(plugins: &Path, list: &str) -> Result<u8> {
+    let list: Vec<Executable> = serde_json::from_str(list)?;
+    let mut failed = false;
+    for tests in &list {
+        let verdict = announced(tests, plugins).with_tests_required();
+        failed |= verdict.problem.is_some();
+        verdict.send(io::stdout())?;
+    }
+    Ok(u8::from(failed))
+}
+
+fn doc_tests() -> Result<String> {
+    let mut tally = Tally::default();
+    let mut cargo = workspace::cargo();
+    cargo.args(["test", "--workspace", "--doc"]);
+    let code = executable::run_tallied(&mut cargo, io::stdout(), &mut tally)?;
+    match tally.problem().or_else(|| executable::ended_badly(code)) {
+        Some(problem) => bail!(problem),
+        None if tally.passed == 0 => bail!("no test ran"),
+        None => Ok(format!("{} tests", tally.passed)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_that_the_guest_never_reached_have_failed() {
+        let executable = |target: &str| Executable {
+            package: "e2e".into(),
+            target: target.into(),
+            kind: "test".into(),
+            file: "/x".into(),
+            folder: "/".into(),
+        };
+        let seen = Verdict {
+            name: "e2e/a".into(),
+            passed: 1,
+            seconds: 1.0,
+            problem: None,
+        };
+        let verdicts = complete(&[executable("a"), executable("b")], vec![seen.clone()], 125);
+        assert_eq!(verdicts[0], seen);
+        assert_eq!(verdicts[1].name, "e2e/b");
+        assert!(verdicts[1].problem.is_some());
+    }
+}
