@@ -10,6 +10,14 @@ use crate::plan::Step;
 /// The kind of link that this plugin makes and takes away, as the kernel names it.
 const IPVLAN: &str = "ipvlan";
 
+/// The metric from which routes of further interfaces count: above every default of the kernel
+/// (IPv4: 0, IPv6: 1024).
+const SECOND_CHOICE: u32 = 4096;
+
+const ENOENT: i32 = 2;
+const EEXIST: i32 = 17;
+const ENOTDIR: i32 = 20;
+
 /// Performs `steps` and answers the link that they made. After an error the link is gone.
 pub(crate) fn apply(
     steps: &[Step],
@@ -66,13 +74,28 @@ pub(crate) fn apply(
                 dst,
                 via,
             } => {
-                inside.add_route(&Route::new(*dst, *via, index))?;
+                add_route(inside, &Route::new(*dst, *via, index))?;
             }
         }
     }
     let link = inside.link_by_index(index)?;
     undo.commit();
     Ok(link)
+}
+
+/// Adds a route, behind one that the pod has already by another interface: the first network of
+/// a pod keeps its default route, and a second one is there for whoever chooses it.
+fn add_route(inside: &mut Netlink, route: &Route) -> Result<()> {
+    match inside.add_route(route) {
+        Err(error) if error.errno() == Some(EEXIST) => {
+            let metric = Some(SECOND_CHOICE + route.index);
+            inside.add_route(&Route {
+                metric,
+                ..route.clone()
+            })
+        }
+        outcome => outcome,
+    }
 }
 
 /// Deletes the link called `name` if it is an ipvlan link; `false` if there is none.
@@ -85,8 +108,6 @@ pub(crate) fn remove(inside: &mut Netlink, name: &str) -> Result<bool> {
 
 /// The pod's namespace for a DEL: `None` if it is gone, whatever stands at its path now.
 pub(crate) fn open_if_there(path: &std::path::Path) -> Result<Option<Netns>> {
-    const ENOENT: i32 = 2;
-    const ENOTDIR: i32 = 20;
     match Netns::open(path) {
         Ok(netns) => Ok(Some(netns)),
         Err(Error::NotNetns { .. }) => Ok(None),

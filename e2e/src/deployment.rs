@@ -1,0 +1,198 @@
+//! The project's own parts in a lab: pools on every node, one network configuration per NIC.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::lab::Lab;
+use crate::outcome::Outcome;
+use crate::plugin_dir::plugin_dir;
+use crate::pod::Pod;
+use crate::runtime::Answer;
+
+/// The plugin under test.
+pub const PLUGIN: &str = "cni-ipvlan";
+
+/// The interface that a pod's first network gets.
+pub const INTERFACE: &str = "eth0";
+
+/// A lab whose nodes have pools and configurations, as an operator would give them.
+#[derive(Debug)]
+pub struct Deployment<'lab> {
+    lab: &'lab Lab,
+    cni_version: &'static str,
+}
+
+impl<'lab> Deployment<'lab> {
+    /// Applies the pool documents on every node, each to its own database.
+    ///
+    /// # Errors
+    ///
+    /// `ipamctl` is not built or refuses them.
+    pub fn start(lab: &'lab Lab, documents: &str) -> Result<Self> {
+        let file = lab.data_dir().join("pools.yaml");
+        std::fs::write(&file, documents)?;
+        let deployment = Self {
+            lab,
+            cni_version: "1.1.0",
+        };
+        for node in lab.nodes() {
+            let file = file.to_string_lossy();
+            deployment
+                .ipamctl(&[&node.spec().name], &["apply", "-f", &file])?
+                .success()?;
+        }
+        Ok(deployment)
+    }
+
+    /// The same with configurations of another CNI version.
+    #[must_use]
+    pub fn with_cni_version(self, cni_version: &'static str) -> Self {
+        Self {
+            cni_version,
+            ..self
+        }
+    }
+
+    /// Where the node's database is.
+    ///
+    /// # Errors
+    ///
+    /// No such node.
+    pub fn database(&self, node: &str) -> Result<PathBuf> {
+        Ok(self.lab.node(node)?.data_dir().join("ipam"))
+    }
+
+    /// Runs `ipamctl` over the databases of these nodes.
+    ///
+    /// # Errors
+    ///
+    /// It is not built, or a node is unknown. That it failed is an [`Outcome`].
+    pub fn ipamctl(&self, nodes: &[&str], arguments: &[&str]) -> Result<Outcome> {
+        let program = plugin_dir()?.join("ipamctl");
+        ensure!(
+            program.is_file(),
+            "{} is missing: build it with `cargo build -p ipamctl`",
+            program.display()
+        );
+        let mut command = Command::new(program);
+        for node in nodes {
+            command.arg("--data-dir").arg(self.database(node)?);
+        }
+        let output = command.args(arguments).output()?;
+        Ok(Outcome {
+            status: output.status,
+            stdout: String::from_utf8(output.stdout)?,
+            stderr: String::from_utf8(output.stderr)?,
+        })
+    }
+
+    /// What `ipamctl get pools` shows over the databases of all nodes: the cluster's table.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::ipamctl`], or it failed.
+    pub fn pools_table(&self) -> Result<String> {
+        let nodes: Vec<&str> = self
+            .lab
+            .nodes()
+            .iter()
+            .map(|n| n.spec().name.as_str())
+            .collect();
+        self.ipamctl(&nodes, &["get", "pools"])?.success()
+    }
+
+    /// The held addresses of one node.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::ipamctl`], or it failed.
+    pub fn leases(&self, node: &str) -> Result<Vec<Value>> {
+        let text = self
+            .ipamctl(&[node], &["get", "ips", "-o", "json"])?
+            .success()?;
+        let list: Value = serde_json::from_str(&text)?;
+        Ok(list["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// The configuration of a network on a node. The network is named after the NIC that carries
+    /// it, as the seed does: `kube-system/ipvlan-eth0` is on `eth0`.
+    ///
+    /// # Errors
+    ///
+    /// The name says no NIC, or the node is unknown.
+    pub fn configuration(&self, node: &str, network: &str) -> Result<Value> {
+        let (_, name) = network
+            .rsplit_once('/')
+            .context("a network is namespace/name")?;
+        let (_, nic) = name
+            .rsplit_once('-')
+            .context("a network's name ends with its NIC")?;
+        Ok(json!({
+            "cniVersion": self.cni_version,
+            "name": name,
+            "type": PLUGIN,
+            "master": nic,
+            "ipam": {
+                "type": "cni-ipam",
+                "network": network,
+                "nodeName": node,
+                "dataDir": self.database(node)?,
+                // An emulated machine is ten times slower than any node, and 64 ADDs wait there.
+                "lockTimeoutMs": 300_000,
+            },
+        }))
+    }
+
+    /// The configuration of the pod's own network on its node.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::configuration`].
+    pub fn configuration_of(&self, pod: &Pod) -> Result<Value> {
+        self.configuration(&pod.spec().node, &pod.spec().network)
+    }
+
+    /// ADD for a pod's own network, as a runtime does it.
+    ///
+    /// # Errors
+    ///
+    /// The plugin could not be started. That it failed is an [`Answer`].
+    pub fn add(&self, pod: &Pod) -> Result<Answer> {
+        let configuration = self.configuration_of(pod)?.to_string();
+        let node = self.lab.node(&pod.spec().node)?;
+        node.runtime()?.add(PLUGIN, &configuration, pod, INTERFACE)
+    }
+
+    /// DEL for a pod's own network.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::add`].
+    pub fn del(&self, pod: &Pod) -> Result<Answer> {
+        let configuration = self.configuration_of(pod)?.to_string();
+        let node = self.lab.node(&pod.spec().node)?;
+        node.runtime()?.del(PLUGIN, &configuration, pod, INTERFACE)
+    }
+}
+
+/// The addresses of an ADD's result, without their prefix lengths.
+///
+/// # Errors
+///
+/// The answer is no success, or has no addresses.
+pub fn addresses(answer: &Answer) -> Result<Vec<String>> {
+    let ips = answer.success()?["ips"]
+        .as_array()
+        .context("ips in the result")?;
+    let address = |ip: &Value| {
+        let text = ip["address"].as_str().context("an address in ips")?;
+        let (address, _) = text
+            .split_once('/')
+            .context("an address has a prefix length")?;
+        Ok(address.to_owned())
+    };
+    ips.iter().map(address).collect()
+}
