@@ -24,18 +24,12 @@ impl Allocation {
         for Grant { lease, pool } in &self.grants {
             let address = IpNet::new(lease.address, pool.subnet().prefix_len())
                 .unwrap_or_else(|_| lease.address.into());
-            result.ips.push(IpConfig {
-                address,
-                gateway: pool.gateway(),
-                interface: None,
-            });
+            result.ips.push(IpConfig { address, gateway: pool.gateway(), interface: None });
             for route in pool.routes() {
                 result.routes.push(route_to(route.dst, Some(route.gateway)));
             }
             if let Some(gateway) = pool.gateway() {
-                result
-                    .routes
-                    .push(route_to(everywhere(pool.family()), Some(gateway)));
+                result.routes.push(route_to(everywhere(pool.family()), Some(gateway)));
             }
         }
         result
@@ -43,15 +37,7 @@ impl Allocation {
 }
 
 fn route_to(dst: IpNet, gw: Option<std::net::IpAddr>) -> Route {
-    Route {
-        dst,
-        gw,
-        mtu: None,
-        advmss: None,
-        priority: None,
-        table: None,
-        scope: None,
-    }
+    Route { dst, gw, mtu: None, advmss: None, priority: None, table: None, scope: None }
 }
 
 fn everywhere(family: Family) -> IpNet {

@@ -73,14 +73,11 @@ impl IpamConfig {
             }
         }
         let node = match &ipam.node_name {
-            Some(name) => name
-                .parse()
-                .map_err(|error| invalid("nodeName", name, error))?,
+            Some(name) => name.parse().map_err(|error| invalid("nodeName", name, error))?,
             None => host_name()?,
         };
         let network = if let Some(text) = &ipam.network {
-            text.parse()
-                .map_err(|error| invalid("network", text, error))?
+            text.parse().map_err(|error| invalid("network", text, error))?
         } else {
             let name = config.name.as_str();
             NetworkRef::from(name.parse::<ipam_core::NetworkName>().map_err(|error| {
@@ -96,19 +93,9 @@ impl IpamConfig {
                 names.push(name.parse().map_err(|error| invalid(field, name, error))?);
             }
         }
-        let source = if names.is_empty() {
-            Source::Defaults
-        } else {
-            Source::Named(names)
-        };
+        let source = if names.is_empty() { Source::Defaults } else { Source::Named(names) };
         let (data_dir, lock_timeout) = place(ipam.data_dir, ipam.lock_timeout_ms);
-        Ok(Self {
-            node,
-            network,
-            source,
-            data_dir,
-            lock_timeout,
-        })
+        Ok(Self { node, network, source, data_dir, lock_timeout })
     }
 }
 
@@ -137,10 +124,7 @@ fn host_name() -> Result<NodeName, Error> {
 }
 
 fn invalid(field: &str, value: &str, rule: impl std::fmt::Display) -> Error {
-    Error::new(
-        Code::INVALID_CONFIG,
-        format!("ipam.{field} {value:?}: {rule}"),
-    )
+    Error::new(Code::INVALID_CONFIG, format!("ipam.{field} {value:?}: {rule}"))
 }
 
 #[cfg(test)]
@@ -188,20 +172,11 @@ mod tests {
     #[test]
     fn a_wrong_field_is_named_with_its_value() {
         for (ipam, expected) in [
-            (
-                r#"{"type":"host-local"}"#,
-                r#"ipam.type "host-local": it must be "cni-ipam""#,
-            ),
+            (r#"{"type":"host-local"}"#, r#"ipam.type "host-local": it must be "cni-ipam""#),
             ("{}", r#"ipam.type "": it must be"#),
             ("null", r#"ipam.type "": it must be"#),
-            (
-                r#"{"type":"cni-ipam","network":"a/b/c"}"#,
-                r#"ipam.network "a/b/c":"#,
-            ),
-            (
-                r#"{"type":"cni-ipam","nodeName":""}"#,
-                r#"ipam.nodeName "": a node name must not"#,
-            ),
+            (r#"{"type":"cni-ipam","network":"a/b/c"}"#, r#"ipam.network "a/b/c":"#),
+            (r#"{"type":"cni-ipam","nodeName":""}"#, r#"ipam.nodeName "": a node name must not"#),
             (
                 r#"{"type":"cni-ipam","default_ipv4_ippool":["A"]}"#,
                 r#"ipam.default_ipv4_ippool "A":"#,

@@ -80,10 +80,7 @@ pub fn add(request: &AddRequest) -> Result<Allocation, Error> {
 /// As [`del()`]: the addresses are still held until the runtime's DEL.
 pub fn cancel(request: &AddRequest) -> Result<(), Error> {
     let config = IpamConfig::new(&request.config)?;
-    release(
-        &Store::new(config.data_dir, config.lock_timeout),
-        &attachment_of_add(request)?,
-    )
+    release(&Store::new(config.data_dir, config.lock_timeout), &attachment_of_add(request)?)
 }
 
 /// Frees what the attachment of a DEL holds. Succeeds if it holds nothing, and needs nothing of
@@ -104,18 +101,11 @@ pub fn del(request: &DelRequest) -> Result<(), Error> {
 }
 
 fn release(store: &Store, attachment: &Attachment) -> Result<(), Error> {
-    store
-        .release(attachment)
-        .map(drop)
-        .map_err(|error| failure::of_store(&error))
+    store.release(attachment).map(drop).map_err(|error| failure::of_store(&error))
 }
 
 fn attachment_of_add(request: &AddRequest) -> Result<Attachment, Error> {
-    attachment(
-        request.config.name.as_str(),
-        request.container.as_str(),
-        request.ifname.as_str(),
-    )
+    attachment(request.config.name.as_str(), request.container.as_str(), request.ifname.as_str())
 }
 
 fn attachment(network: &str, container: &str, ifname: &str) -> Result<Attachment, Error> {
@@ -140,7 +130,10 @@ fn pod(args: &CniArgs) -> Option<PodRef> {
 }
 
 fn now_unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

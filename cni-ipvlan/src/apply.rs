@@ -30,12 +30,7 @@ pub(crate) fn apply(
     let mut index = 0;
     for step in steps {
         match step {
-            Step::Create {
-                name,
-                parent,
-                mode,
-                mtu,
-            } => {
+            Step::Create { name, parent, mode, mtu } => {
                 // Pushed first: if the new link cannot even be looked up, it goes by its name.
                 undo.push(format!("create {name}"), {
                     let name = name.clone();
@@ -69,11 +64,7 @@ pub(crate) fn apply(
                 inside.add_address(index, *address, AddressOptions { nodad: true })?;
             }
             Step::Up { ifname: _ } => inside.set_link_up(index)?,
-            Step::Route {
-                ifname: _,
-                dst,
-                via,
-            } => {
+            Step::Route { ifname: _, dst, via } => {
                 add_route(inside, &Route::new(*dst, *via, index))?;
             }
         }
@@ -89,10 +80,7 @@ fn add_route(inside: &mut Netlink, route: &Route) -> Result<()> {
     match inside.add_route(route) {
         Err(error) if error.errno() == Some(EEXIST) => {
             let metric = Some(SECOND_CHOICE + route.index);
-            inside.add_route(&Route {
-                metric,
-                ..route.clone()
-            })
+            inside.add_route(&Route { metric, ..route.clone() })
         }
         outcome => outcome,
     }

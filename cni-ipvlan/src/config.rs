@@ -45,11 +45,7 @@ impl IpvlanConfig {
                 Error::new(Code::INVALID_CONFIG, format!("mode {text:?}: {error}"))
             })?,
         };
-        Ok(Self {
-            master,
-            mode,
-            mtu: raw.mtu.filter(|mtu| *mtu > 0),
-        })
+        Ok(Self { master, mode, mtu: raw.mtu.filter(|mtu| *mtu > 0) })
     }
 }
 
@@ -65,14 +61,7 @@ mod tests {
     #[test]
     fn defaults_are_l2_and_the_masters_mtu() {
         let read = config(r#","master":"eth0","mtu":0"#).unwrap();
-        assert_eq!(
-            read,
-            IpvlanConfig {
-                master: "eth0".into(),
-                mode: IpvlanMode::L2,
-                mtu: None
-            }
-        );
+        assert_eq!(read, IpvlanConfig { master: "eth0".into(), mode: IpvlanMode::L2, mtu: None });
         let read = config(r#","master":"eth1","mode":"l3s","mtu":1400"#).unwrap();
         assert_eq!((read.mode, read.mtu), (IpvlanMode::L3s, Some(1400)));
     }
@@ -84,11 +73,7 @@ mod tests {
             (r#","master":"""#, 7, "no master"),
             (r#","master":"eth0","mode":"l4""#, 7, r#"mode "l4""#),
             (r#","master":"eth0","mtu":-1"#, 7, "mtu"),
-            (
-                r#","master":"eth0","linkInContainer":true"#,
-                2,
-                "linkInContainer true",
-            ),
+            (r#","master":"eth0","linkInContainer":true"#, 2, "linkInContainer true"),
         ] {
             let error = config(fields).unwrap_err();
             assert_eq!(error.code.number(), code, "{error}");

@@ -16,12 +16,5 @@ fn main() -> ExitCode {
         drop(stdout().write_all(&panic_object(info, Version::NEWEST)));
         exit(1)
     }));
-    serve(
-        &plugin::Ipvlan,
-        std::env::vars_os(),
-        &mut stdin(),
-        &mut stdout(),
-        &mut stderr(),
-    )
-    .into()
+    serve(&plugin::Ipvlan, std::env::vars_os(), &mut stdin(), &mut stdout(), &mut stderr()).into()
 }

@@ -13,12 +13,7 @@ use crate::config::IpvlanConfig;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Create the link under its temporary name, directly in the pod's namespace.
-    Create {
-        name: String,
-        parent: u32,
-        mode: IpvlanMode,
-        mtu: Option<u32>,
-    },
+    Create { name: String, parent: u32, mode: IpvlanMode, mtu: Option<u32> },
     /// Give it its final name, in the pod's namespace.
     Rename { from: String, to: String },
     /// Add an address, with the prefix length of its subnet.
@@ -26,23 +21,14 @@ pub(crate) enum Step {
     /// Set it up.
     Up { ifname: String },
     /// Add a route over it.
-    Route {
-        ifname: String,
-        dst: IpNet,
-        via: Option<IpAddr>,
-    },
+    Route { ifname: String, dst: IpNet, via: Option<IpAddr> },
 }
 
 impl fmt::Display for Step {
     /// The same change as an iproute2 command.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Create {
-                name,
-                parent,
-                mode,
-                mtu,
-            } => {
+            Self::Create { name, parent, mode, mtu } => {
                 write!(f, "ip link add {name} netns POD link if{parent}")?;
                 if let Some(mtu) = mtu {
                     write!(f, " mtu {mtu}")?;
@@ -52,11 +38,7 @@ impl fmt::Display for Step {
             Self::Rename { from, to } => write!(f, "ip -n POD link set {from} name {to}"),
             Self::Address { ifname, address } => {
                 write!(f, "ip -n POD address add {address} dev {ifname}")?;
-                if matches!(address, IpNet::V6(_)) {
-                    f.write_str(" nodad")
-                } else {
-                    Ok(())
-                }
+                if matches!(address, IpNet::V6(_)) { f.write_str(" nodad") } else { Ok(()) }
             }
             Self::Up { ifname } => write!(f, "ip -n POD link set {ifname} up"),
             Self::Route { ifname, dst, via } => {
@@ -86,15 +68,10 @@ pub(crate) fn plan(
             mode: config.mode,
             mtu: config.mtu,
         },
-        Step::Rename {
-            from: temporary.to_owned(),
-            to: ifname(),
-        },
+        Step::Rename { from: temporary.to_owned(), to: ifname() },
     ];
-    steps.extend(given.ips.iter().map(|ip| Step::Address {
-        ifname: ifname(),
-        address: ip.address,
-    }));
+    steps
+        .extend(given.ips.iter().map(|ip| Step::Address { ifname: ifname(), address: ip.address }));
     steps.push(Step::Up { ifname: ifname() });
     steps.extend(given.routes.iter().map(|route| Step::Route {
         ifname: ifname(),
@@ -122,11 +99,7 @@ mod tests {
 
     #[test]
     fn the_seeds_first_pod_in_ip_commands() {
-        let config = IpvlanConfig {
-            master: "eth0".into(),
-            mode: IpvlanMode::L2,
-            mtu: None,
-        };
+        let config = IpvlanConfig { master: "eth0".into(), mode: IpvlanMode::L2, mtu: None };
         let parent = Link {
             index: 2,
             name: "eth0".into(),
@@ -155,11 +128,7 @@ mod tests {
                     gateway,
                     interface: None,
                 },
-                IpConfig {
-                    address: "fd00::5/64".parse().unwrap(),
-                    gateway: None,
-                    interface: None,
-                },
+                IpConfig { address: "fd00::5/64".parse().unwrap(), gateway: None, interface: None },
             ],
             routes: vec![route("0.0.0.0/0", gateway), route("fd01::/64", None)],
             ..AddResult::default()

@@ -85,10 +85,7 @@ fn result(request: &AddRequest, link: Option<Link>, mut given: AddResult) -> Add
     let index = result.interfaces.len();
     result.interfaces.push(Interface {
         name: request.ifname.as_str().to_owned(),
-        mac: link
-            .as_ref()
-            .and_then(|link| link.mac)
-            .map(|mac| mac.to_string()),
+        mac: link.as_ref().and_then(|link| link.mac).map(|mac| mac.to_string()),
         mtu: link.map(|link| link.mtu),
         sandbox: Some(request.netns.display().to_string()),
         ..Interface::default()

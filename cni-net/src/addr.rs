@@ -47,12 +47,8 @@ impl Netlink {
         if options.nodad && address.addr().is_ipv6() {
             message.header.flags = AddressHeaderFlags::Nodad;
         }
-        message
-            .attributes
-            .push(AddressAttribute::Local(address.addr()));
-        message
-            .attributes
-            .push(AddressAttribute::Address(address.addr()));
+        message.attributes.push(AddressAttribute::Local(address.addr()));
+        message.attributes.push(AddressAttribute::Address(address.addr()));
         let object = format_args!("{address} to link {index}");
         let context = Context::new(Operation::AddAddress, &object);
         let message = RouteNetlinkMessage::NewAddress(message);
@@ -68,17 +64,13 @@ impl Netlink {
         let mut message = AddressMessage::default();
         message.header.index = index;
         let context = Context::new(Operation::ListAddresses, &index);
-        self.dump(
-            &RouteNetlinkMessage::GetAddress(message),
-            context,
-            |message| match message {
-                // A kernel without strict checking answers with the addresses of all links.
-                RouteNetlinkMessage::NewAddress(message) if message.header.index == index => {
-                    address(&message)
-                }
-                _ => None,
-            },
-        )
+        self.dump(&RouteNetlinkMessage::GetAddress(message), context, |message| match message {
+            // A kernel without strict checking answers with the addresses of all links.
+            RouteNetlinkMessage::NewAddress(message) if message.header.index == index => {
+                address(&message)
+            }
+            _ => None,
+        })
     }
 }
 

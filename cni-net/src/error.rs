@@ -77,9 +77,7 @@ impl Error {
     /// What the operator or the caller can do, where that is known.
     pub fn remedy(&self) -> Option<&'static str> {
         match self {
-            Self::Refused {
-                operation, errno, ..
-            } => remedy(*operation, *errno),
+            Self::Refused { operation, errno, .. } => remedy(*operation, *errno),
             _ => None,
         }
     }
@@ -88,10 +86,7 @@ impl Error {
 /// What was asked of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-#[expect(
-    missing_docs,
-    reason = "each name says its operation; Display has the words"
-)]
+#[expect(missing_docs, reason = "each name says its operation; Display has the words")]
 pub enum Operation {
     OpenNetns,
     EnterNetns,
@@ -202,12 +197,7 @@ impl<'a> Context<'a> {
 
     pub(crate) fn refused(self, errno: i32, kernel_text: Option<String>) -> Error {
         let Self { operation, object } = self;
-        Error::Refused {
-            operation,
-            object: object.to_string(),
-            errno,
-            kernel_text,
-        }
+        Error::Refused { operation, object: object.to_string(), errno, kernel_text }
     }
 
     pub(crate) fn errno(self, errno: Errno) -> Error {
@@ -223,20 +213,12 @@ impl<'a> Context<'a> {
 
     pub(crate) fn protocol(self, reason: impl Into<String>) -> Error {
         let Self { operation, object } = self;
-        Error::Protocol {
-            operation,
-            object: object.to_string(),
-            reason: reason.into(),
-        }
+        Error::Protocol { operation, object: object.to_string(), reason: reason.into() }
     }
 
     pub(crate) fn invalid(self, reason: &'static str) -> Error {
         let Self { operation, object } = self;
-        Error::Invalid {
-            operation,
-            object: object.to_string(),
-            reason,
-        }
+        Error::Invalid { operation, object: object.to_string(), reason }
     }
 }
 
@@ -273,11 +255,7 @@ mod tests {
     #[test]
     fn message_has_operation_object_errno_kernel_text_and_remedy() {
         assert_eq!(
-            message(
-                Operation::AddRoute,
-                Errno::NETUNREACH,
-                Some("Nexthop has invalid gateway")
-            ),
+            message(Operation::AddRoute, Errno::NETUNREACH, Some("Nexthop has invalid gateway")),
             "add route OBJECT: Network is unreachable (errno 101): Nexthop has invalid gateway; \
              the gateway is not in a subnet of this link: add a route to it first, or mark the \
              route onlink"

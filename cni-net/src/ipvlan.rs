@@ -151,24 +151,13 @@ mod tests {
         for mode in [IpvlanMode::L2, IpvlanMode::L3, IpvlanMode::L3s] {
             assert_eq!(mode.to_string().parse(), Ok(mode));
         }
-        assert!(
-            "L2".parse::<IpvlanMode>()
-                .unwrap_err()
-                .to_string()
-                .contains("`L2`")
-        );
+        assert!("L2".parse::<IpvlanMode>().unwrap_err().to_string().contains("`L2`"));
     }
 
     #[test]
     fn reads_mode_and_flag_of_a_description() {
-        let l3_vepa = [
-            InfoIpVlan::Mode(IpVlanMode::L3),
-            InfoIpVlan::Flags(IpVlanFlags::Vepa),
-        ];
-        assert_eq!(
-            read(&l3_vepa),
-            (Some(IpvlanMode::L3), Some(IpvlanFlag::Vepa))
-        );
+        let l3_vepa = [InfoIpVlan::Mode(IpVlanMode::L3), InfoIpVlan::Flags(IpVlanFlags::Vepa)];
+        assert_eq!(read(&l3_vepa), (Some(IpvlanMode::L3), Some(IpvlanFlag::Vepa)));
         let newer = [InfoIpVlan::Mode(IpVlanMode::Other(9))];
         assert_eq!(read(&newer), (None, Some(IpvlanFlag::Bridge)));
     }

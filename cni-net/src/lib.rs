@@ -55,6 +55,7 @@
 //! # Ok(())
 //! # }
 //! ```
+#![warn(clippy::unwrap_used)]
 
 mod addr;
 mod error;

@@ -43,10 +43,7 @@ impl Netlink {
     /// # Errors
     /// The kernel's errno; `ERANGE` or `EINVAL` for a name that no link can have.
     pub fn link(&mut self, name: &str) -> Result<Option<Link>> {
-        self.find(
-            LinkUnspec::new_with_name(name),
-            Context::new(Operation::FindLink, &name),
-        )
+        self.find(LinkUnspec::new_with_name(name), Context::new(Operation::FindLink, &name))
     }
 
     /// The link with this index, or `None` when there is none.
@@ -54,10 +51,7 @@ impl Netlink {
     /// # Errors
     /// The kernel's errno.
     pub fn link_by_index(&mut self, index: u32) -> Result<Option<Link>> {
-        self.find(
-            LinkUnspec::new_with_index(index),
-            Context::new(Operation::FindLink, &index),
-        )
+        self.find(LinkUnspec::new_with_index(index), Context::new(Operation::FindLink, &index))
     }
 
     fn find(
@@ -82,14 +76,10 @@ impl Netlink {
         let mut message = LinkMessage::default();
         message.attributes.push(without_statistics());
         let context = Context::new(Operation::ListLinks, &"the namespace");
-        self.dump(
-            &RouteNetlinkMessage::GetLink(message),
-            context,
-            |message| match message {
-                RouteNetlinkMessage::NewLink(message) => Some(Link::from(message)),
-                _ => None,
-            },
-        )
+        self.dump(&RouteNetlinkMessage::GetLink(message), context, |message| match message {
+            RouteNetlinkMessage::NewLink(message) => Some(Link::from(message)),
+            _ => None,
+        })
     }
 
     /// Gives a link another name.

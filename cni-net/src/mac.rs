@@ -29,11 +29,7 @@ impl FromStr for MacAddr {
             }
             *byte = u8::from_str_radix(part, 16).map_err(|_| error())?;
         }
-        if parts.next().is_some() {
-            Err(error())
-        } else {
-            Ok(Self(bytes))
-        }
+        if parts.next().is_some() { Err(error()) } else { Ok(Self(bytes)) }
     }
 }
 
@@ -55,13 +51,9 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_six_bytes() {
-        for text in [
-            "",
-            "02:00:5e:10:00",
-            "02:00:5e:10:00:ff:00",
-            "2:0:5e:10:0:ff",
-            "+2:00:5e:10:00:ff",
-        ] {
+        for text in
+            ["", "02:00:5e:10:00", "02:00:5e:10:00:ff:00", "2:0:5e:10:0:ff", "+2:00:5e:10:00:ff"]
+        {
             let error = text.parse::<MacAddr>().unwrap_err().to_string();
             assert!(error.contains(&format!("`{text}`")), "{error}");
         }

@@ -50,10 +50,7 @@ impl Netns {
     /// In both cases the namespace and all its links are gone or were never there.
     pub fn open(path: &Path) -> Result<Self> {
         let netns = Self::open_unchecked(path)?;
-        let not_netns = |reason| Error::NotNetns {
-            path: netns.path.clone(),
-            reason,
-        };
+        let not_netns = |reason| Error::NotNetns { path: netns.path.clone(), reason };
         let context = Context::new(Operation::OpenNetns, &netns.path);
         let filesystem = rustix::fs::fstatfs(&netns.fd).map_err(|errno| context.errno(errno))?;
         if u64::try_from(filesystem.f_type) != Ok(NSFS_MAGIC) {
@@ -92,15 +89,8 @@ impl Netns {
         let fd = rustix::fs::openat(CWD, path, flags, Mode::empty())
             .map_err(|errno| context.errno(errno))?;
         let stat = rustix::fs::fstat(&fd).map_err(|errno| context.errno(errno))?;
-        let id = NetnsId {
-            dev: stat.st_dev,
-            ino: stat.st_ino,
-        };
-        Ok(Self {
-            fd,
-            id,
-            path: shown,
-        })
+        let id = NetnsId { dev: stat.st_dev, ino: stat.st_ino };
+        Ok(Self { fd, id, path: shown })
     }
 
     /// Which namespace this is, to compare with another.

@@ -82,11 +82,7 @@ impl Route {
             (IpNet::V4(dst), via) => {
                 let builder = RouteMessageBuilder::<Ipv4Addr>::new()
                     .destination_prefix(dst.addr(), dst.prefix_len());
-                let near = if via.is_some() {
-                    RouteScope::UNIVERSE
-                } else {
-                    RouteScope::LINK
-                };
+                let near = if via.is_some() { RouteScope::UNIVERSE } else { RouteScope::LINK };
                 let builder = builder.scope(self.scope.unwrap_or(near).0.into());
                 Ok(self.finish(match via {
                     Some(IpAddr::V4(via)) => builder.gateway(via),
@@ -119,13 +115,11 @@ impl Route {
         if self.onlink {
             builder = builder.onlink();
         }
-        let metrics: Vec<_> = [
-            self.mtu.map(RouteMetric::Mtu),
-            self.advmss.map(RouteMetric::Advmss),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        let metrics: Vec<_> =
+            [self.mtu.map(RouteMetric::Mtu), self.advmss.map(RouteMetric::Advmss)]
+                .into_iter()
+                .flatten()
+                .collect();
         let mut message = builder.build();
         if !metrics.is_empty() {
             message.attributes.push(RouteAttribute::Metrics(metrics));
@@ -190,8 +184,7 @@ impl fmt::Display for Route {
             write!(f, " via {via}")?;
         }
         write!(f, " on link {}", self.index)?;
-        self.table
-            .map_or(Ok(()), |table| write!(f, " in table {table}"))
+        self.table.map_or(Ok(()), |table| write!(f, " in table {table}"))
     }
 }
 
@@ -233,16 +226,13 @@ impl Netlink {
                 && message.header.kind == RouteType::Unicast
                 && !message.header.flags.contains(RouteFlags::Cloned)
         };
-        let routes = self.dump(
-            &RouteNetlinkMessage::GetRoute(message),
-            context,
-            |message| match message {
+        let routes =
+            self.dump(&RouteNetlinkMessage::GetRoute(message), context, |message| match message {
                 RouteNetlinkMessage::NewRoute(message) if wanted(&message) => {
                     Some(Route::read(&message))
                 }
                 _ => None,
-            },
-        );
+            });
         match routes {
             Err(error) if error.errno() == Some(Errno::NOENT.raw_os_error()) => Ok(Vec::new()),
             routes => Ok(routes?

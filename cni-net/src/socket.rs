@@ -39,11 +39,7 @@ impl Netlink {
         let _ = socket.set_ext_ack(true);
         let _ = socket.set_cap_ack(true);
         let _ = socket.set_netlink_get_strict_chk(true);
-        Ok(Self {
-            socket,
-            sequence: 0,
-            buffer: Vec::with_capacity(DATAGRAM_BYTES),
-        })
+        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(DATAGRAM_BYTES) })
     }
 
     /// Asks for a change and waits until it is made.
@@ -84,9 +80,8 @@ impl Netlink {
                 return Ok(all);
             }
         }
-        Err(context.protocol(format!(
-            "the table changed during each of {DUMP_TRIES} dumps: try again"
-        )))
+        Err(context
+            .protocol(format!("the table changed during each of {DUMP_TRIES} dumps: try again")))
     }
 
     fn send(
@@ -104,9 +99,7 @@ impl Netlink {
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
         let kernel = SocketAddr::new(0, 0);
-        self.socket
-            .send_to(&bytes, &kernel, 0)
-            .map_err(|error| context.io(&error))?;
+        self.socket.send_to(&bytes, &kernel, 0).map_err(|error| context.io(&error))?;
         Ok(())
     }
 
@@ -166,10 +159,7 @@ impl Netlink {
             // rtnetlink answers within the system call that asks (a dump's next part: within the
             // one that fetched the last), so that an empty queue is an answer that was lost, never
             // one to wait for.
-            match self
-                .socket
-                .recv_from(&mut self.buffer, MSG_TRUNC | MSG_DONTWAIT)
-            {
+            match self.socket.recv_from(&mut self.buffer, MSG_TRUNC | MSG_DONTWAIT) {
                 Ok((_, sender)) if sender.port_number() != 0 => {}
                 Ok((length, _)) if length > self.buffer.len() => {
                     return Err(context.protocol(format!(
@@ -218,14 +208,10 @@ fn error_code(payload: &[u8], flags: u16) -> (i32, Option<String>) {
     let echoed = if flags & NLM_F_CAPPED != 0 {
         HEADER_BYTES
     } else {
-        NetlinkBuffer::new_checked(request).map_or(request.len(), |frame| {
-            (frame.length() as usize).next_multiple_of(4)
-        })
+        NetlinkBuffer::new_checked(request)
+            .map_or(request.len(), |frame| (frame.length() as usize).next_multiple_of(4))
     };
-    (
-        code,
-        extended_text(request.get(echoed..).unwrap_or_default(), flags),
-    )
+    (code, extended_text(request.get(echoed..).unwrap_or_default(), flags))
 }
 
 /// The same of an `NLMSG_DONE`, with which a dump ends well or badly.
@@ -233,10 +219,7 @@ fn done_code(payload: &[u8], flags: u16) -> (i32, Option<String>) {
     let Ok(done) = DoneBuffer::new_checked(payload) else {
         return (0, None);
     };
-    (
-        done.code().saturating_neg().max(0),
-        extended_text(done.extended_ack(), flags),
-    )
+    (done.code().saturating_neg().max(0), extended_text(done.extended_ack(), flags))
 }
 
 fn extended_text(attributes: &[u8], flags: u16) -> Option<String> {
@@ -286,14 +269,8 @@ mod tests {
         assert_eq!(error_code(&[0; 4], NLM_F_ACK_TLVS), (0, None));
         assert_eq!(done_code(&[], NLM_F_ACK_TLVS), (0, None));
         let min = i32::MIN.to_ne_bytes();
-        assert_eq!(
-            error_code(&min, NLM_F_ACK_TLVS | NLM_F_CAPPED),
-            (i32::MAX, None)
-        );
+        assert_eq!(error_code(&min, NLM_F_ACK_TLVS | NLM_F_CAPPED), (i32::MAX, None));
         let odd = [min.to_vec(), request(16), vec![255, 255, 1, 0, 7]].concat();
-        assert_eq!(
-            error_code(&odd, NLM_F_ACK_TLVS | NLM_F_CAPPED),
-            (i32::MAX, None)
-        );
+        assert_eq!(error_code(&odd, NLM_F_ACK_TLVS | NLM_F_CAPPED), (i32::MAX, None));
     }
 }

@@ -33,10 +33,7 @@ pub struct UndoError {
 impl<'a> Undo<'a> {
     /// An empty stack that reports what fails on drop to `report`.
     pub fn new(report: impl FnMut(UndoError) + 'a) -> Self {
-        Self {
-            steps: Vec::new(),
-            report: Box::new(report),
-        }
+        Self { steps: Vec::new(), report: Box::new(report) }
     }
 
     /// Remembers how to take back what was just done. `run` outlives the borrows of the work it
@@ -47,10 +44,7 @@ impl<'a> Undo<'a> {
         E: Into<Box<dyn error::Error + Send + Sync>>,
     {
         let run = Box::new(|| run().map_err(Into::into));
-        self.steps.push(Step {
-            name: name.into(),
-            run,
-        });
+        self.steps.push(Step { name: name.into(), run });
     }
 
     /// Everything succeeded: forgets the steps.
@@ -85,9 +79,7 @@ impl Drop for Undo<'_> {
 
 impl fmt::Debug for Undo<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.steps.iter().map(|step| &step.name))
-            .finish()
+        f.debug_list().entries(self.steps.iter().map(|step| &step.name)).finish()
     }
 }
 
@@ -100,11 +92,7 @@ mod tests {
     fn push<'a>(undo: &mut Undo<'a>, ran: &'a RefCell<Vec<&'static str>>, name: &'static str) {
         undo.push(name, move || {
             ran.borrow_mut().push(name);
-            if name == "fails" {
-                Err(io::Error::from_raw_os_error(16))
-            } else {
-                Ok(())
-            }
+            if name == "fails" { Err(io::Error::from_raw_os_error(16)) } else { Ok(()) }
         });
     }
 
@@ -117,10 +105,7 @@ mod tests {
         push(&mut undo, &ran, "last");
         drop(undo);
         assert_eq!(*ran.borrow(), ["last", "fails", "first"]);
-        assert_eq!(
-            *reported.borrow(),
-            ["undo `fails`: Device or resource busy (os error 16)"]
-        );
+        assert_eq!(*reported.borrow(), ["undo `fails`: Device or resource busy (os error 16)"]);
     }
 
     #[test]

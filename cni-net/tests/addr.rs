@@ -22,33 +22,18 @@ fn addresses_are_added_as_ip_adds_them() {
     let (ours, theirs) = (TestNetns::with_parent(), TestNetns::with_parent());
     let mut netlink = ours.netlink();
     let index = netlink.link("up0").unwrap().unwrap().index;
-    for address in [
-        "10.0.3.7/24",
-        "10.0.4.7/32",
-        "2001:db8::7/64",
-        "2001:db8:1::7/128",
-    ] {
-        netlink
-            .add_address(index, net(address), AddressOptions { nodad: true })
-            .unwrap();
+    for address in ["10.0.3.7/24", "10.0.4.7/32", "2001:db8::7/64", "2001:db8:1::7/128"] {
+        netlink.add_address(index, net(address), AddressOptions { nodad: true }).unwrap();
         theirs.ip(&format!("address add {address} dev up0 nodad"));
     }
     let global = |test: &TestNetns| -> Vec<Value> {
-        ip_addresses(test)
-            .into_iter()
-            .filter(|address| address["scope"] != "link")
-            .collect()
+        ip_addresses(test).into_iter().filter(|address| address["scope"] != "link").collect()
     };
     // The v4 addresses have no broadcast address, the v6 ones nodad, and all live forever.
     assert_eq!(global(&ours), global(&theirs));
     assert_eq!(global(&ours).len(), 4);
     let listed = netlink.addresses(index).unwrap();
-    for address in [
-        "10.0.3.7/24",
-        "10.0.4.7/32",
-        "2001:db8::7/64",
-        "2001:db8:1::7/128",
-    ] {
+    for address in ["10.0.3.7/24", "10.0.4.7/32", "2001:db8::7/64", "2001:db8:1::7/128"] {
         assert!(listed.contains(&net(address)), "{listed:?}");
     }
 }
@@ -58,17 +43,10 @@ fn without_nodad_an_ipv6_address_is_tentative_first() {
     let test = TestNetns::with_parent();
     let mut netlink = test.netlink();
     let index = netlink.link("up0").unwrap().unwrap().index;
-    netlink
-        .add_address(index, net("2001:db8::8/64"), AddressOptions::default())
-        .unwrap();
-    netlink
-        .add_address(index, net("2001:db8::9/64"), AddressOptions { nodad: true })
-        .unwrap();
+    netlink.add_address(index, net("2001:db8::8/64"), AddressOptions::default()).unwrap();
+    netlink.add_address(index, net("2001:db8::9/64"), AddressOptions { nodad: true }).unwrap();
     let find = |address: &str| {
-        ip_addresses(&test)
-            .into_iter()
-            .find(|entry| entry["local"] == address)
-            .unwrap()
+        ip_addresses(&test).into_iter().find(|entry| entry["local"] == address).unwrap()
     };
     assert_eq!(find("2001:db8::8")["nodad"], Value::Null);
     assert_eq!(find("2001:db8::9")["nodad"], true);
@@ -88,13 +66,7 @@ fn only_the_links_own_addresses_are_listed_and_all_of_them() {
     let mut listed = netlink.addresses(index).unwrap();
     let mut expected: Vec<IpNet> = ip_addresses(&test)
         .iter()
-        .map(|entry| {
-            net(&format!(
-                "{}/{}",
-                entry["local"].as_str().unwrap(),
-                entry["prefixlen"]
-            ))
-        })
+        .map(|entry| net(&format!("{}/{}", entry["local"].as_str().unwrap(), entry["prefixlen"])))
         .collect();
     // The link's fe80:: address comes with its carrier, at its own time.
     for addresses in [&mut listed, &mut expected] {
@@ -119,10 +91,7 @@ fn an_address_twice_is_eexist_and_a_missing_link_enodev() {
     let message = again.unwrap_err().to_string();
     let start = format!("add address 10.0.3.7/24 to link {index}: File exists (errno 17)");
     assert!(message.starts_with(&start), "{message}");
-    assert!(
-        message.ends_with("; the link already has this address"),
-        "{message}"
-    );
+    assert!(message.ends_with("; the link already has this address"), "{message}");
     assert_eq!(errno(&add(&mut netlink, 4711)), Errno::NODEV);
     assert_eq!(errno(&netlink.addresses(4711)), Errno::NODEV);
 }
@@ -131,17 +100,8 @@ fn an_address_twice_is_eexist_and_a_missing_link_enodev() {
 fn ipv6_disabled_on_the_link_is_said_so() {
     let test = TestNetns::with_parent();
     let key = "ipv6/conf/up0/disable_ipv6";
-    let written = test
-        .open()
-        .run(|| sysctl::write(key, "1"))
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        written,
-        sysctl::Written::Changed {
-            previous: "0".into()
-        }
-    );
+    let written = test.open().run(|| sysctl::write(key, "1")).unwrap().unwrap();
+    assert_eq!(written, sysctl::Written::Changed { previous: "0".into() });
     let mut netlink = test.netlink();
     let index = netlink.link("up0").unwrap().unwrap().index;
     let result = netlink.add_address(index, net("2001:db8::7/64"), AddressOptions::default());

@@ -9,14 +9,7 @@ use namespace::{TestNetns, errno};
 
 fn new<'a>(name: &'a str, parent: u32, netns: &'a Netns) -> NewIpvlan<'a> {
     let (mode, flag) = (IpvlanMode::L2, IpvlanFlag::Bridge);
-    NewIpvlan {
-        name,
-        parent,
-        mode,
-        flag,
-        mtu: None,
-        netns,
-    }
+    NewIpvlan { name, parent, mode, flag, mtu: None, netns }
 }
 
 #[test]
@@ -25,10 +18,7 @@ fn a_pods_link_lives_and_goes() {
     let (mut outside, mut inside, netns) = (host.netlink(), pod.netlink(), pod.open());
     let parent = outside.link("up0").unwrap().unwrap();
     outside
-        .add_ipvlan(&NewIpvlan {
-            mtu: Some(1400),
-            ..new("tmp4f1a", parent.index, &netns)
-        })
+        .add_ipvlan(&NewIpvlan { mtu: Some(1400), ..new("tmp4f1a", parent.index, &netns) })
         .unwrap();
     let link = inside.link("tmp4f1a").unwrap().unwrap();
     let expected = Link {
@@ -46,16 +36,12 @@ fn a_pods_link_lives_and_goes() {
     inside.rename_link(link.index, "eth0").unwrap();
     let nodad = AddressOptions { nodad: true };
     for address in ["10.0.3.7/24", "2001:db8::7/64"] {
-        inside
-            .add_address(link.index, address.parse().unwrap(), nodad)
-            .unwrap();
+        inside.add_address(link.index, address.parse().unwrap(), nodad).unwrap();
     }
     inside.set_link_up(link.index).unwrap();
     for (dst, via) in [("0.0.0.0/0", "10.0.3.1"), ("::/0", "2001:db8::1")] {
         let via = Some(via.parse().unwrap());
-        inside
-            .add_route(&Route::new(dst.parse().unwrap(), via, link.index))
-            .unwrap();
+        inside.add_route(&Route::new(dst.parse().unwrap(), via, link.index)).unwrap();
     }
     let ip = &pod.ip_json("-d link show dev eth0")[0];
     assert_eq!(ip["linkinfo"]["info_kind"], "ipvlan");
@@ -73,18 +59,9 @@ fn each_mode_and_flag_is_read_back() {
             let mut outside = host.netlink();
             let parent = outside.link("up0").unwrap().unwrap().index;
             let netns = pod.open();
-            outside
-                .add_ipvlan(&NewIpvlan {
-                    mode,
-                    flag,
-                    ..new("eth0", parent, &netns)
-                })
-                .unwrap();
+            outside.add_ipvlan(&NewIpvlan { mode, flag, ..new("eth0", parent, &netns) }).unwrap();
             let link = pod.netlink().link("eth0").unwrap().unwrap();
-            assert_eq!(
-                (link.ipvlan_mode, link.ipvlan_flag),
-                (Some(mode), Some(flag))
-            );
+            assert_eq!((link.ipvlan_mode, link.ipvlan_flag), (Some(mode), Some(flag)));
             let ip = &pod.ip_json("-d link show dev eth0")[0];
             assert_eq!(ip["linkinfo"]["info_data"]["mode"], mode.to_string());
         }
@@ -103,21 +80,14 @@ fn an_address_of_another_pod_on_the_parent_is_eaddrinuse() {
             outside.add_ipvlan(&new("tmp0", parent, &netns)).unwrap();
         }
         let index = inside.link("tmp0").unwrap().unwrap().index;
-        inside.add_address(
-            index,
-            address.parse().unwrap(),
-            AddressOptions { nodad: true },
-        )
+        inside.add_address(index, address.parse().unwrap(), AddressOptions { nodad: true })
     };
     for address in ["10.0.3.7/24", "2001:db8::7/64"] {
         add(&mut outside, &one, address).unwrap();
         let result = add(&mut outside, &other, address);
         assert_eq!(errno(&result), Errno::ADDRINUSE);
         let text = result.unwrap_err().to_string();
-        assert!(
-            text.contains("another ipvlan link of the same parent"),
-            "{text}"
-        );
+        assert!(text.contains("another ipvlan link of the same parent"), "{text}");
     }
 }
 
@@ -132,10 +102,7 @@ fn a_parent_that_macvlan_uses_is_ebusy() {
     let text = result.unwrap_err().to_string();
     let start =
         format!("create ipvlan eth0 on parent {parent}: Device or resource busy (errno 16)");
-    assert!(
-        text.starts_with(&start) && text.contains("already used by macvlan"),
-        "{text}"
-    );
+    assert!(text.starts_with(&start) && text.contains("already used by macvlan"), "{text}");
 }
 
 #[test]

@@ -16,25 +16,15 @@ fn a_link_is_what_ip_says() {
         assert_eq!(u64::from(link.index), ip["ifindex"]);
         assert_eq!(link.name, name);
         assert_eq!(u64::from(link.mtu), ip["mtu"]);
-        assert_eq!(
-            link.mac.unwrap().to_string(),
-            ip["address"].as_str().unwrap()
-        );
+        assert_eq!(link.mac.unwrap().to_string(), ip["address"].as_str().unwrap());
         assert_eq!(link.kind.as_deref(), ip["linkinfo"]["info_kind"].as_str());
-        let up = ip["flags"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|flag| flag == "UP");
+        let up = ip["flags"].as_array().unwrap().iter().any(|flag| flag == "UP");
         assert_eq!(link.up, up);
         assert_eq!(netlink.link_by_index(link.index).unwrap(), Some(link));
     }
     let up0 = netlink.link("up0").unwrap().unwrap();
     let peer0 = netlink.link("peer0").unwrap().unwrap();
-    assert_eq!(
-        (up0.parent, peer0.parent),
-        (Some(peer0.index), Some(up0.index))
-    );
+    assert_eq!((up0.parent, peer0.parent), (Some(peer0.index), Some(up0.index)));
     assert_eq!(up0.ipvlan_mode, None);
     assert_eq!(netlink.link("lo").unwrap().unwrap().kind, None);
 }
@@ -46,10 +36,7 @@ fn a_link_that_is_not_there_is_none() {
     assert_eq!(netlink.link("eth0").unwrap(), None);
     assert_eq!(netlink.link_by_index(4711).unwrap(), None);
     // Not an object of the kernel's at all, and the socket goes on to work.
-    assert_eq!(
-        errno(&netlink.link("a-name-above-fifteen-bytes")),
-        Errno::RANGE
-    );
+    assert_eq!(errno(&netlink.link("a-name-above-fifteen-bytes")), Errno::RANGE);
     assert!(netlink.link("lo").unwrap().is_some());
 }
 
@@ -57,13 +44,8 @@ fn a_link_that_is_not_there_is_none() {
 fn links_are_all_there() {
     let test = TestNetns::new();
     test.ip_batch((0..150).map(|pair| format!("link add a{pair} type veth peer name b{pair}")));
-    let mut names: Vec<String> = test
-        .netlink()
-        .links()
-        .unwrap()
-        .into_iter()
-        .map(|link| link.name)
-        .collect();
+    let mut names: Vec<String> =
+        test.netlink().links().unwrap().into_iter().map(|link| link.name).collect();
     let mut expected: Vec<String> = test
         .ip_json("link show")
         .iter()
@@ -81,20 +63,12 @@ fn macvlan_is_created_in_the_pod_renamed_set_up_and_deleted() {
     let (host, pod) = (TestNetns::with_parent(), TestNetns::new());
     let (mut outside, mut inside, netns) = (host.netlink(), pod.netlink(), pod.open());
     let parent = outside.link("up0").unwrap().unwrap().index;
-    let new = NewMacvlan {
-        name: "tmp4f1a",
-        parent,
-        mtu: Some(1400),
-        netns: &netns,
-    };
+    let new = NewMacvlan { name: "tmp4f1a", parent, mtu: Some(1400), netns: &netns };
     outside.add_macvlan(&new).unwrap();
     assert_eq!(outside.link("tmp4f1a").unwrap(), None);
 
     let link = inside.link("tmp4f1a").unwrap().unwrap();
-    assert_eq!(
-        (link.kind.as_deref(), link.mtu, link.up),
-        (Some("macvlan"), 1400, false)
-    );
+    assert_eq!((link.kind.as_deref(), link.mtu, link.up), (Some("macvlan"), 1400, false));
     assert_eq!(link.parent, Some(parent));
     inside.rename_link(link.index, "eth0").unwrap();
     inside.set_link_up(link.index).unwrap();
@@ -104,21 +78,11 @@ fn macvlan_is_created_in_the_pod_renamed_set_up_and_deleted() {
     assert_eq!(ip["mtu"], 1400);
     assert_eq!(ip["address"], link.mac.unwrap().to_string());
     let after = inside.link_by_index(link.index).unwrap().unwrap();
-    assert_eq!(
-        after,
-        Link {
-            name: "eth0".into(),
-            up: true,
-            ..link
-        }
-    );
+    assert_eq!(after, Link { name: "eth0".into(), up: true, ..link });
 
     assert!(inside.delete_link(after.index).unwrap());
     assert_eq!(inside.link("eth0").unwrap(), None);
-    assert!(
-        !inside.delete_link(after.index).unwrap(),
-        "a second time there is nothing to do"
-    );
+    assert!(!inside.delete_link(after.index).unwrap(), "a second time there is nothing to do");
 }
 
 #[test]
@@ -127,37 +91,19 @@ fn a_taken_name_is_eexist() {
     let (mut outside, mut inside, netns) = (host.netlink(), pod.netlink(), pod.open());
     let parent = outside.link("up0").unwrap().unwrap().index;
     for name in ["one", "two"] {
-        outside
-            .add_macvlan(&NewMacvlan {
-                name,
-                parent,
-                mtu: None,
-                netns: &netns,
-            })
-            .unwrap();
+        outside.add_macvlan(&NewMacvlan { name, parent, mtu: None, netns: &netns }).unwrap();
     }
-    let again = outside.add_macvlan(&NewMacvlan {
-        name: "one",
-        parent,
-        mtu: None,
-        netns: &netns,
-    });
+    let again = outside.add_macvlan(&NewMacvlan { name: "one", parent, mtu: None, netns: &netns });
     assert_eq!(errno(&again), Errno::EXIST);
     let text = again.unwrap_err().to_string();
     let start = format!("create macvlan one on parent {parent}: File exists (errno 17)");
-    assert!(
-        text.starts_with(&start) && text.contains("then rename"),
-        "{text}"
-    );
+    assert!(text.starts_with(&start) && text.contains("then rename"), "{text}");
 
     let two = inside.link("two").unwrap().unwrap();
     let renamed = inside.rename_link(two.index, "one");
     assert_eq!(errno(&renamed), Errno::EXIST);
     let text = renamed.unwrap_err().to_string();
-    assert!(
-        text.starts_with(&format!("rename link {} to one: ", two.index)),
-        "{text}"
-    );
+    assert!(text.starts_with(&format!("rename link {} to one: ", two.index)), "{text}");
     assert_eq!(inside.link("two").unwrap(), Some(two));
 }
 
@@ -165,12 +111,7 @@ fn a_taken_name_is_eexist() {
 fn a_missing_parent_and_an_mtu_above_it_are_refused() {
     let (host, pod) = (TestNetns::with_parent(), TestNetns::new());
     let (mut outside, netns) = (host.netlink(), pod.open());
-    let new = NewMacvlan {
-        name: "eth0",
-        parent: 4711,
-        mtu: None,
-        netns: &netns,
-    };
+    let new = NewMacvlan { name: "eth0", parent: 4711, mtu: None, netns: &netns };
     let result = outside.add_macvlan(&new);
     assert_eq!(errno(&result), Errno::NODEV);
     assert_eq!(
@@ -179,11 +120,7 @@ fn a_missing_parent_and_an_mtu_above_it_are_refused() {
          the parent link does not exist"
     );
     let parent = outside.link("up0").unwrap().unwrap().index;
-    let result = outside.add_macvlan(&NewMacvlan {
-        parent,
-        mtu: Some(9000),
-        ..new
-    });
+    let result = outside.add_macvlan(&NewMacvlan { parent, mtu: Some(9000), ..new });
     let text = result.unwrap_err().to_string();
     assert!(text.contains("mtu is not above the parent's"), "{text}");
     assert_eq!(pod.netlink().links().unwrap().len(), 1, "only lo");
@@ -197,18 +134,11 @@ fn a_used_parent_is_ebusy() {
     let mut netlink = host.netlink();
     let parent = netlink.link("up0").unwrap().unwrap().index;
     let netns = host.open();
-    let result = netlink.add_macvlan(&NewMacvlan {
-        name: "eth0",
-        parent,
-        mtu: None,
-        netns: &netns,
-    });
+    let result =
+        netlink.add_macvlan(&NewMacvlan { name: "eth0", parent, mtu: None, netns: &netns });
     assert_eq!(errno(&result), Errno::BUSY);
     let text = result.unwrap_err().to_string();
-    assert!(
-        text.contains("Device or resource busy (errno 16)"),
-        "{text}"
-    );
+    assert!(text.contains("Device or resource busy (errno 16)"), "{text}");
     assert!(text.contains("already used by ipvlan, a bridge"), "{text}");
 }
 

@@ -16,10 +16,7 @@ fn two_paths_of_one_namespace_have_one_id() {
     let own = Netns::open(Path::new("/proc/self/ns/net")).unwrap();
     assert_eq!(own.id(), Netns::current().unwrap().id());
     assert_ne!(own.id(), one.open().id());
-    assert_eq!(
-        one.open().run(|| Netns::current().unwrap().id()).unwrap(),
-        one.open().id()
-    );
+    assert_eq!(one.open().run(|| Netns::current().unwrap().id()).unwrap(), one.open().id());
 }
 
 #[test]
@@ -27,14 +24,8 @@ fn a_missing_path_is_enoent() {
     let result = Netns::open(Path::new("/run/netns/cninet-missing"));
     assert_eq!(errno(&result), Errno::NOENT);
     let text = result.unwrap_err().to_string();
-    assert!(
-        text.starts_with("open network namespace /run/netns/cninet-missing: "),
-        "{text}"
-    );
-    assert!(
-        text.contains("No such file or directory (errno 2); the namespace is gone"),
-        "{text}"
-    );
+    assert!(text.starts_with("open network namespace /run/netns/cninet-missing: "), "{text}");
+    assert!(text.contains("No such file or directory (errno 2); the namespace is gone"), "{text}");
 }
 
 /// What `ip netns delete` leaves when another mount namespace still holds the mount.
@@ -44,26 +35,12 @@ fn a_plain_file_a_folder_and_a_pipe_are_no_namespaces() {
     let file = folder.path().join("plain");
     fs::write(&file, "").unwrap();
     let pipe = folder.path().join("pipe");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&pipe)
-            .status()
-            .unwrap()
-            .success()
-    );
-    for path in [
-        file.as_path(),
-        folder.path(),
-        pipe.as_path(),
-        Path::new("/proc/self/stat"),
-    ] {
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [file.as_path(), folder.path(), pipe.as_path(), Path::new("/proc/self/stat")] {
         let error = Netns::open(path).unwrap_err();
         assert!(matches!(error, Error::NotNetns { .. }), "{error:?}");
         let text = error.to_string();
-        let start = format!(
-            "{} is not a network namespace: it is an ordinary",
-            path.display()
-        );
+        let start = format!("{} is not a network namespace: it is an ordinary", path.display());
         assert!(text.starts_with(&start), "{text}");
         assert_eq!(error.errno(), None);
     }
@@ -75,12 +52,8 @@ fn a_namespace_of_another_kind_is_told_apart() {
     let bound = folder.path().join("bound");
     fs::write(&bound, "").unwrap();
     mount(&["--bind", "/proc/self/ns/uts"], &bound);
-    let results = [
-        Path::new("/proc/self/ns/uts"),
-        Path::new("/proc/self/ns/mnt"),
-        &bound,
-    ]
-    .map(Netns::open);
+    let results =
+        [Path::new("/proc/self/ns/uts"), Path::new("/proc/self/ns/mnt"), &bound].map(Netns::open);
     umount(&bound);
     for result in results {
         let text = result.unwrap_err().to_string();
@@ -89,35 +62,19 @@ fn a_namespace_of_another_kind_is_told_apart() {
 }
 
 fn mount(arguments: &[&str], target: &Path) {
-    let status = Command::new("mount")
-        .args(arguments)
-        .arg(target)
-        .status()
-        .unwrap();
-    assert!(
-        status.success(),
-        "this test bind-mounts a namespace: run it as root"
-    );
+    let status = Command::new("mount").args(arguments).arg(target).status().unwrap();
+    assert!(status.success(), "this test bind-mounts a namespace: run it as root");
 }
 
 fn umount(target: &Path) {
-    assert!(
-        Command::new("umount")
-            .arg(target)
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("umount").arg(target).status().unwrap().success());
 }
 
 #[test]
 fn run_enters_and_leaves_the_caller_where_it_was() {
     let test = TestNetns::with_parent();
     let before = Netns::current().unwrap().id();
-    let names = test
-        .open()
-        .run(|| fs::read_to_string("/proc/thread-self/net/dev"))
-        .unwrap();
+    let names = test.open().run(|| fs::read_to_string("/proc/thread-self/net/dev")).unwrap();
     assert!(names.unwrap().contains("up0:"));
     assert_eq!(Netns::current().unwrap().id(), before);
 }

@@ -33,19 +33,10 @@ fn routes_are_added_as_ip_adds_them_and_read_back() {
     let (ours, mut netlink, index) = addressed();
     let (theirs, ..) = addressed();
     let routes = [
-        (
-            Route::new(net("0.0.0.0/0"), Some(ip("10.0.3.1")), index),
-            "default via 10.0.3.1",
-        ),
-        (
-            Route::new(net("::/0"), Some(ip("2001:db8::1")), index),
-            "default via 2001:db8::1",
-        ),
+        (Route::new(net("0.0.0.0/0"), Some(ip("10.0.3.1")), index), "default via 10.0.3.1"),
+        (Route::new(net("::/0"), Some(ip("2001:db8::1")), index), "default via 2001:db8::1"),
         (Route::new(net("10.9.0.0/16"), None, index), "10.9.0.0/16"),
-        (
-            Route::new(net("2001:db8:9::/48"), None, index),
-            "2001:db8:9::/48",
-        ),
+        (Route::new(net("2001:db8:9::/48"), None, index), "2001:db8:9::/48"),
         (
             Route {
                 onlink: true,
@@ -70,17 +61,11 @@ fn routes_are_added_as_ip_adds_them_and_read_back() {
             "default via 10.0.3.1 table 1007",
         ),
         (
-            Route {
-                table: Some(100),
-                ..Route::new(net("::/0"), Some(ip("2001:db8::1")), index)
-            },
+            Route { table: Some(100), ..Route::new(net("::/0"), Some(ip("2001:db8::1")), index) },
             "default via 2001:db8::1 table 100",
         ),
         (
-            Route {
-                scope: Some(RouteScope::HOST),
-                ..Route::new(net("10.6.0.1/32"), None, index)
-            },
+            Route { scope: Some(RouteScope::HOST), ..Route::new(net("10.6.0.1/32"), None, index) },
             "10.6.0.1/32 scope host",
         ),
         (
@@ -106,11 +91,7 @@ fn routes_are_added_as_ip_adds_them_and_read_back() {
     let read = netlink.routes(None).unwrap();
     for (route, _) in &routes {
         let v6 = route.dst.addr().is_ipv6();
-        let near = if route.via.is_some() || v6 {
-            RouteScope::UNIVERSE
-        } else {
-            RouteScope::LINK
-        };
+        let near = if route.via.is_some() || v6 { RouteScope::UNIVERSE } else { RouteScope::LINK };
         let expected = Route {
             table: route.table.or(Some(254)),
             metric: route.metric.or(v6.then_some(1024)),
@@ -120,12 +101,7 @@ fn routes_are_added_as_ip_adds_them_and_read_back() {
         assert!(read.contains(&expected), "{expected:?} not in {read:#?}");
     }
     let of_table = |netlink: &mut Netlink, table| -> Vec<IpNet> {
-        netlink
-            .routes(Some(table))
-            .unwrap()
-            .into_iter()
-            .map(|route| route.dst)
-            .collect()
+        netlink.routes(Some(table)).unwrap().into_iter().map(|route| route.dst).collect()
     };
     assert_eq!(of_table(&mut netlink, 1007), [net("0.0.0.0/0")]);
     assert_eq!(of_table(&mut netlink, 100), [net("::/0")]);
@@ -137,13 +113,7 @@ fn routes_are_added_as_ip_adds_them_and_read_back() {
 fn a_dump_of_many_routes_is_complete() {
     let (test, mut netlink, _) = addressed();
     let commands = (0..1000)
-        .map(|n| {
-            format!(
-                "route add 10.{}.{}.0/24 via 10.0.3.1 dev up0",
-                100 + n / 250,
-                n % 250
-            )
-        })
+        .map(|n| format!("route add 10.{}.{}.0/24 via 10.0.3.1 dev up0", 100 + n / 250, n % 250))
         .chain((1..=1000).map(|n| format!("route add 2001:db8:1:{n:x}::/64 dev up0")));
     test.ip_batch(commands);
     let mut read: Vec<IpNet> = netlink
@@ -172,9 +142,7 @@ fn a_route_of_several_next_hops_is_read_once_for_each() {
         ("10.4.0.0/16", ["10.0.3.1", "10.0.3.2"]),
         ("2001:db8:4::/48", ["2001:db8::1", "2001:db8::2"]),
     ] {
-        test.ip(&format!(
-            "route add {dst} nexthop via {one} dev up0 nexthop via {other} dev up0"
-        ));
+        test.ip(&format!("route add {dst} nexthop via {one} dev up0 nexthop via {other} dev up0"));
         let read: Vec<_> = netlink
             .routes(Some(254))
             .unwrap()
@@ -196,15 +164,8 @@ fn an_unreachable_gateway_is_said_so() {
         format!("add route 0.0.0.0/0 via 192.0.2.1 on link {index}: Network is unreachable");
     assert!(text.starts_with(&start), "{text}");
     // The kernel's own words, and ours.
-    assert!(
-        text.contains("(errno 101): Nexthop has invalid gateway; the gateway is"),
-        "{text}"
-    );
-    let result = netlink.add_route(&Route::new(
-        net("::/0"),
-        Some(ip("2001:db8:ffff::1")),
-        index,
-    ));
+    assert!(text.contains("(errno 101): Nexthop has invalid gateway; the gateway is"), "{text}");
+    let result = netlink.add_route(&Route::new(net("::/0"), Some(ip("2001:db8:ffff::1")), index));
     assert_eq!(errno(&result), Errno::HOSTUNREACH);
     assert!(result.unwrap_err().remedy().unwrap().contains("onlink"));
 }
@@ -227,12 +188,8 @@ fn a_route_twice_is_eexist_and_a_link_that_is_down_enetdown() {
 #[test]
 fn an_ipv6_route_with_an_ipv4_gateway_is_not_even_sent() {
     let (_test, mut netlink, index) = addressed();
-    let error = netlink
-        .add_route(&Route::new(net("::/0"), Some(ip("10.0.3.1")), index))
-        .unwrap_err();
-    assert!(
-        error.to_string().contains("cannot have an IPv4 gateway"),
-        "{error}"
-    );
+    let error =
+        netlink.add_route(&Route::new(net("::/0"), Some(ip("10.0.3.1")), index)).unwrap_err();
+    assert!(error.to_string().contains("cannot have an IPv4 gateway"), "{error}");
     assert_eq!(error.errno(), None);
 }

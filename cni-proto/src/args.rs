@@ -18,9 +18,7 @@ impl CniArgs {
     /// Code 4 naming the first piece that has no `=` or no key, or is not UTF-8: tell whoever
     /// configures the runtime.
     pub fn parse(text: &OsStr) -> Result<Self, Error> {
-        let text = text
-            .to_str()
-            .ok_or_else(|| invalid(&text.to_string_lossy()))?;
+        let text = text.to_str().ok_or_else(|| invalid(&text.to_string_lossy()))?;
         let pairs = pieces(text).map(|piece| pair(piece).ok_or_else(|| invalid(piece)));
         pairs.collect::<Result<_, _>>().map(Self)
     }
@@ -34,16 +32,12 @@ impl CniArgs {
 
     /// The value of a key, matched exactly; of several the last. It may be empty.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.iter()
-            .rev()
-            .find_map(|(name, value)| (name == key).then_some(value))
+        self.iter().rev().find_map(|(name, value)| (name == key).then_some(value))
     }
 
     /// All pairs in their order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Namespace of the pod; `None` if unset or empty, as outside Kubernetes.
@@ -76,11 +70,8 @@ fn pair(piece: &str) -> Option<(String, String)> {
 }
 
 fn invalid(piece: &str) -> Error {
-    Error::new(
-        Code::INVALID_ENVIRONMENT,
-        format!("invalid pair {piece:?} in CNI_ARGS"),
-    )
-    .with_details("CNI_ARGS must be KEY=VALUE pairs, joined by ';', in UTF-8")
+    Error::new(Code::INVALID_ENVIRONMENT, format!("invalid pair {piece:?} in CNI_ARGS"))
+        .with_details("CNI_ARGS must be KEY=VALUE pairs, joined by ';', in UTF-8")
 }
 
 #[cfg(test)]
@@ -110,11 +101,7 @@ mod tests {
 
     #[test]
     fn a_malformed_piece_is_named_or_left_out() {
-        for (text, piece) in [
-            ("A=1;junk;B=2", "junk"),
-            ("A=1;=v;B=2", "=v"),
-            ("A=1; ;B=2", " "),
-        ] {
+        for (text, piece) in [("A=1;junk;B=2", "junk"), ("A=1;=v;B=2", "=v"), ("A=1; ;B=2", " ")] {
             let error = CniArgs::parse(OsStr::new(text)).unwrap_err();
             assert_eq!(error.code, Code::INVALID_ENVIRONMENT);
             assert_eq!(error.msg, format!("invalid pair {piece:?} in CNI_ARGS"));
@@ -122,13 +109,7 @@ mod tests {
             assert_eq!(lenient.iter().collect::<Vec<_>>(), [("A", "1"), ("B", "2")]);
         }
         let bytes = OsStr::from_bytes(b"A=1;B=\xff");
-        assert_eq!(
-            CniArgs::parse(bytes).unwrap_err().code,
-            Code::INVALID_ENVIRONMENT
-        );
-        assert_eq!(
-            CniArgs::parse_leniently(bytes).iter().collect::<Vec<_>>(),
-            [("A", "1")]
-        );
+        assert_eq!(CniArgs::parse(bytes).unwrap_err().code, Code::INVALID_ENVIRONMENT);
+        assert_eq!(CniArgs::parse_leniently(bytes).iter().collect::<Vec<_>>(), [("A", "1")]);
     }
 }

@@ -63,19 +63,11 @@ impl NetworkConfig {
         let prev_result = match &raw["prevResult"] {
             Value::Null => None,
             prev => Some(
-                AddResult::from_json(prev, cni_version).map_err(|error| Error {
-                    msg: "invalid prevResult".to_owned(),
-                    ..error
-                })?,
+                AddResult::from_json(prev, cni_version)
+                    .map_err(|error| Error { msg: "invalid prevResult".to_owned(), ..error })?,
             ),
         };
-        Ok(Self {
-            cni_version,
-            name,
-            plugin_type,
-            prev_result,
-            raw,
-        })
+        Ok(Self { cni_version, name, plugin_type, prev_result, raw })
     }
 
     /// The plugin's own fields (and any of the specification's, `ipam` say), as a type that the
@@ -91,10 +83,7 @@ impl NetworkConfig {
     /// Code 7; the message names the field by its path, as in `ipam.ranges[0].subnet`.
     pub fn plugin<T: DeserializeOwned>(&self) -> Result<T, Error> {
         decode(&self.raw).map_err(|error| {
-            Error::new(
-                Code::INVALID_CONFIG,
-                format!("invalid network configuration: {error}"),
-            )
+            Error::new(Code::INVALID_CONFIG, format!("invalid network configuration: {error}"))
         })
     }
 
@@ -139,13 +128,7 @@ impl DelConfig {
         let (name, plugin_type) = identity(&raw)?;
         let prev_result =
             cni_version.and_then(|implied| AddResult::from_json(&raw["prevResult"], implied).ok());
-        Ok(Self {
-            cni_version,
-            name,
-            plugin_type,
-            prev_result,
-            raw,
-        })
+        Ok(Self { cni_version, name, plugin_type, prev_result, raw })
     }
 
     /// The plugin's own fields, as far as they can be decoded.
@@ -170,11 +153,8 @@ impl DelConfig {
 
 pub(crate) fn parse_object(text: &[u8]) -> Result<Value, Error> {
     object(text, FIELDS).map_err(|error| {
-        Error::new(
-            Code::DECODE,
-            "network configuration on stdin is not one JSON object",
-        )
-        .with_details(error.to_string())
+        Error::new(Code::DECODE, "network configuration on stdin is not one JSON object")
+            .with_details(error.to_string())
     })
 }
 
@@ -191,12 +171,10 @@ pub(crate) fn version(raw: &Value) -> Result<Version, Error> {
             return Err(Error::new(Code::DECODE, message));
         }
     };
-    stated
-        .parse()
-        .map_err(|error: crate::version::UnsupportedVersion| {
-            Error::new(Code::INCOMPATIBLE_VERSION, "incompatible CNI versions")
-                .with_details(error.to_string())
-        })
+    stated.parse().map_err(|error: crate::version::UnsupportedVersion| {
+        Error::new(Code::INCOMPATIBLE_VERSION, "incompatible CNI versions")
+            .with_details(error.to_string())
+    })
 }
 
 fn identity(raw: &Value) -> Result<(NetworkName, String), Error> {
@@ -209,10 +187,7 @@ fn required<'a>(raw: &'a Value, field: &str) -> Result<&'a str, Error> {
     let message = match &raw[field] {
         Value::String(text) if !text.is_empty() => return Ok(text),
         Value::String(_) | Value::Null => format!("network configuration has no {field}"),
-        other => format!(
-            "network configuration: {field} must be a string, not {}",
-            kind(other)
-        ),
+        other => format!("network configuration: {field} must be a string, not {}", kind(other)),
     };
     Err(Error::new(Code::INVALID_CONFIG, message))
 }
@@ -262,10 +237,7 @@ mod tests {
         assert_eq!(config.cni_version, Version::V1_1_0);
         assert_eq!((config.name.as_str(), &*config.plugin_type), ("a", "t"));
         assert_eq!(config.prev_result.as_ref().unwrap().ips.len(), 1);
-        let own = Own {
-            master: "eth0".to_owned(),
-            mtu: 0,
-        };
+        let own = Own { master: "eth0".to_owned(), mtu: 0 };
         assert_eq!(config.plugin::<Own>().unwrap(), own);
         assert_eq!(lenient(&text).unwrap().plugin::<Own>(), own);
         assert_eq!(config.raw()["cniVersion"], "1.1.0");
@@ -276,54 +248,14 @@ mod tests {
     fn what_is_wrong_is_named_with_its_code() {
         let listed = r#"plugin supports ["1.0.0", "1.1.0"]"#;
         for (text, code, msg, details) in [
-            (
-                r#"{"name":"a","type":"t"}"#,
-                1,
-                "incompatible CNI versions",
-                "config is \"0.1.0\"",
-            ),
-            (
-                r#"{"cniVersion":"","name":"a"}"#,
-                1,
-                "incompatible CNI versions",
-                listed,
-            ),
-            (
-                r#"{"cniVersion":"1.2.0"}"#,
-                1,
-                "incompatible CNI versions",
-                listed,
-            ),
-            (
-                r#"{"cniVersion":1.0}"#,
-                6,
-                "cniVersion must be a string, not a number",
-                "",
-            ),
-            (
-                r#"{"cniVersion":"1.0.0"}"#,
-                7,
-                "network configuration has no name",
-                "",
-            ),
-            (
-                r#"{"cniVersion":"1.0.0","name":"a/b","type":"t"}"#,
-                7,
-                "network name \"a/b\"",
-                "",
-            ),
-            (
-                r#"{"cniVersion":"1.0.0","name":[],"type":"t"}"#,
-                7,
-                "name must be a string",
-                "",
-            ),
-            (
-                r#"{"cniVersion":"1.0.0","name":"a"}"#,
-                7,
-                "network configuration has no type",
-                "",
-            ),
+            (r#"{"name":"a","type":"t"}"#, 1, "incompatible CNI versions", "config is \"0.1.0\""),
+            (r#"{"cniVersion":"","name":"a"}"#, 1, "incompatible CNI versions", listed),
+            (r#"{"cniVersion":"1.2.0"}"#, 1, "incompatible CNI versions", listed),
+            (r#"{"cniVersion":1.0}"#, 6, "cniVersion must be a string, not a number", ""),
+            (r#"{"cniVersion":"1.0.0"}"#, 7, "network configuration has no name", ""),
+            (r#"{"cniVersion":"1.0.0","name":"a/b","type":"t"}"#, 7, "network name \"a/b\"", ""),
+            (r#"{"cniVersion":"1.0.0","name":[],"type":"t"}"#, 7, "name must be a string", ""),
+            (r#"{"cniVersion":"1.0.0","name":"a"}"#, 7, "network configuration has no type", ""),
             (
                 r#"{"cniVersion":"1.0.0","name":"a","type":"t","prevResult":{"ips":[{}]}}"#,
                 6,
@@ -356,29 +288,13 @@ mod tests {
             r#"{"cniVersion":{},"name":"a","type":"t","prevResult":[1],"mtu":"1"}"#,
         ] {
             let config = lenient(text).unwrap();
-            assert_eq!(
-                (config.cni_version, &config.prev_result),
-                (None, &None),
-                "{text}"
-            );
+            assert_eq!((config.cni_version, &config.prev_result), (None, &None), "{text}");
             assert_eq!(config.plugin::<Own>(), Own::default());
         }
         let text = format!(r#"{{"cniVersion":"9","name":"a","type":"t","prevResult":{PREV}}}"#);
-        assert_eq!(
-            lenient(&text).unwrap().prev_result,
-            None,
-            "the layout of 9 is unknown"
-        );
-        for text in [
-            r#"{"name":"a"}"#,
-            r#"{"type":"t"}"#,
-            r#"{"name":"..","type":"t"}"#,
-        ] {
-            assert_eq!(
-                lenient(text).unwrap_err().code,
-                Code::INVALID_CONFIG,
-                "{text}"
-            );
+        assert_eq!(lenient(&text).unwrap().prev_result, None, "the layout of 9 is unknown");
+        for text in [r#"{"name":"a"}"#, r#"{"type":"t"}"#, r#"{"name":"..","type":"t"}"#] {
+            assert_eq!(lenient(text).unwrap_err().code, Code::INVALID_CONFIG, "{text}");
         }
     }
 }

@@ -69,11 +69,7 @@ pub(crate) fn salvage<T: DeserializeOwned + Default>(value: &Value) -> T {
             Ok(decoded) => return decoded,
             Err(error) if error.path.is_empty() => break,
             Err(error) => {
-                let spared = if attempt < REPAIRS {
-                    0
-                } else {
-                    error.path.len() - 1
-                };
+                let spared = if attempt < REPAIRS { 0 } else { error.path.len() - 1 };
                 remove(&mut rest, &error.path[spared..]);
             }
         }
@@ -88,14 +84,11 @@ fn remove(root: &mut Value, path: &[Step]) {
     let [innermost, outer @ ..] = path else {
         return;
     };
-    let container = outer
-        .iter()
-        .rev()
-        .try_fold(root, |value, step| match (step, value) {
-            (Step::Key(key), Value::Object(object)) => object.get_mut(key),
-            (Step::Index(index), Value::Array(list)) => list.get_mut(*index),
-            _ => None,
-        });
+    let container = outer.iter().rev().try_fold(root, |value, step| match (step, value) {
+        (Step::Key(key), Value::Object(object)) => object.get_mut(key),
+        (Step::Index(index), Value::Array(list)) => list.get_mut(*index),
+        _ => None,
+    });
     match (innermost, container) {
         (Step::Key(key), Some(Value::Object(object))) => drop(object.remove(key)),
         (Step::Index(index), Some(Value::Array(list))) if *index < list.len() => {
@@ -146,10 +139,7 @@ impl std::error::Error for DecodeError {}
 
 impl de::Error for DecodeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self {
-            path: Vec::new(),
-            message: message.to_string(),
-        }
+        Self { path: Vec::new(), message: message.to_string() }
     }
 }
 
@@ -174,11 +164,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        if self.0.is_null() {
-            visitor.visit_none()
-        } else {
-            visitor.visit_some(self)
-        }
+        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -230,9 +216,7 @@ impl<'de> SeqAccess<'de> for Items<'de> {
         let Some((index, value)) = self.0.next() else {
             return Ok(None);
         };
-        seed.deserialize(Node(value))
-            .map(Some)
-            .map_err(|e| e.under(Step::Index(index)))
+        seed.deserialize(Node(value)).map(Some).map_err(|e| e.under(Step::Index(index)))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -255,18 +239,11 @@ struct Entries<'de> {
 
 impl<'de> Entries<'de> {
     fn new(entries: Vec<Entry<'de>>) -> Self {
-        Self {
-            rest: entries.into_iter(),
-            value: None,
-        }
+        Self { rest: entries.into_iter(), value: None }
     }
 
     fn of_map(object: &'de Map<String, Value>) -> Self {
-        let entries = object.iter().map(|(key, value)| Entry {
-            name: key,
-            key,
-            value,
-        });
+        let entries = object.iter().map(|(key, value)| Entry { name: key, key, value });
         Self::new(entries.collect())
     }
 
@@ -294,8 +271,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
         let Some(entry) = &self.value else {
             return Ok(None);
         };
-        seed.deserialize(BorrowedStrDeserializer::new(entry.name))
-            .map(Some)
+        seed.deserialize(BorrowedStrDeserializer::new(entry.name)).map(Some)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(
@@ -395,14 +371,8 @@ mod tests {
     #[test]
     fn an_error_says_where() {
         let value = json!({"ipam": {"pools": [{"gateway": "10.0.0.1"}, {"Gateway": "10.0.0"}]}});
-        assert_eq!(
-            error(&value),
-            "ipam.pools[1].Gateway: invalid IP address syntax"
-        );
-        assert_eq!(
-            error(&json!({"mtu": -1})),
-            "mtu: invalid value: integer `-1`, expected u32"
-        );
+        assert_eq!(error(&value), "ipam.pools[1].Gateway: invalid IP address syntax");
+        assert_eq!(error(&json!({"mtu": -1})), "mtu: invalid value: integer `-1`, expected u32");
         assert_eq!(
             error(&json!({"mode": "l4"})),
             "mode: unknown variant `l4`, expected `l2` or `l3`"
@@ -431,28 +401,14 @@ mod tests {
             pools: vec![Pool { gateway }],
             labels: BTreeMap::new(),
         };
-        assert_eq!(
-            conf,
-            Conf {
-                master: "eth0".to_owned(),
-                mtu: 0,
-                ipam,
-                mode: Mode::L2
-            }
-        );
+        assert_eq!(conf, Conf { master: "eth0".to_owned(), mtu: 0, ipam, mode: Mode::L2 });
     }
 
     #[test]
     fn salvage_gives_up_in_bounded_time() {
         let pools = vec![json!({"gateway": 1}); 100_000];
         let conf: Conf = salvage(&json!({"mtu": 9, "ipam": {"dataDir": "/x", "pools": pools}}));
-        assert_eq!(
-            conf,
-            Conf {
-                mtu: 9,
-                ..Conf::default()
-            }
-        );
+        assert_eq!(conf, Conf { mtu: 9, ..Conf::default() });
         assert_eq!(salvage::<Conf>(&json!(3)), Conf::default());
     }
 }

@@ -91,11 +91,7 @@ impl Environment {
     pub(crate) fn require(&self, verb: Verb) -> Result<(), Error> {
         let required = verb.required().iter().copied();
         let missing: Vec<_> = required.filter(|v| self.value(*v).is_none()).collect();
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(absent(&missing))
-        }
+        if missing.is_empty() { Ok(()) } else { Err(absent(&missing)) }
     }
 
     /// The attachment that ADD, CHECK or DEL is about. An invalid value is reported before missing
@@ -129,17 +125,12 @@ impl Environment {
             return Ok(None);
         };
         let text = value.to_str().ok_or_else(|| {
-            let message = format!(
-                "invalid {} {}: it must be UTF-8",
-                variable.name(),
-                value.display()
-            );
+            let message =
+                format!("invalid {} {}: it must be UTF-8", variable.name(), value.display());
             Error::new(Code::INVALID_ENVIRONMENT, message)
         })?;
         let parsed = new(text.to_owned());
-        parsed
-            .map(Some)
-            .map_err(|error| Error::new(Code::INVALID_ENVIRONMENT, error.to_string()))
+        parsed.map(Some).map_err(|error| Error::new(Code::INVALID_ENVIRONMENT, error.to_string()))
     }
 }
 

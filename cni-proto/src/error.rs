@@ -72,20 +72,13 @@ pub struct Error {
 impl Error {
     /// An error without details.
     pub fn new(code: Code, msg: impl Into<String>) -> Self {
-        Self {
-            code,
-            msg: msg.into(),
-            details: String::new(),
-        }
+        Self { code, msg: msg.into(), details: String::new() }
     }
 
     /// The same error with these details in place of its own.
     #[must_use]
     pub fn with_details(self, details: impl Into<String>) -> Self {
-        Self {
-            details: details.into(),
-            ..self
-        }
+        Self { details: details.into(), ..self }
     }
 
     /// The same error in words that no runtime takes for success.
@@ -95,20 +88,11 @@ impl Error {
     #[must_use]
     pub(crate) fn unmistakable(self) -> Self {
         let reword = |text: String| {
-            [
-                ("not found", "missing"),
-                ("no such file or directory", "ENOENT"),
-            ]
-            .iter()
-            .fold(text, |text, (phrase, word)| {
-                replace_ignoring_case(text, phrase, word)
-            })
+            [("not found", "missing"), ("no such file or directory", "ENOENT")]
+                .iter()
+                .fold(text, |text, (phrase, word)| replace_ignoring_case(text, phrase, word))
         };
-        Self {
-            msg: reword(self.msg),
-            details: reword(self.details),
-            ..self
-        }
+        Self { msg: reword(self.msg), details: reword(self.details), ..self }
     }
 
     /// The object as printed, in the layout of a version: `cniVersion`, `code`, `msg`, `details`.
@@ -128,11 +112,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.msg)?;
-        if self.details.is_empty() {
-            Ok(())
-        } else {
-            write!(f, "; {}", self.details)
-        }
+        if self.details.is_empty() { Ok(()) } else { write!(f, "; {}", self.details) }
     }
 }
 

@@ -21,9 +21,7 @@ const INTERFACE: &str =
 /// components of paths (specification, section 2, "Parameters" and section 1).
 fn is_identifier(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
 }
 
 /// The kernel's `dev_valid_name`, with white space as Unicode has it.
@@ -108,9 +106,7 @@ mod tests {
             assert_eq!(ContainerId::new(good).unwrap().as_str(), good);
             assert_eq!(NetworkName::new(good).unwrap().as_str(), good);
         }
-        for bad in [
-            "", "-a", ".", "..", "_a", "a/b", "a b", "a\n", "\u{e9}", "a\u{e9}", "a:b",
-        ] {
+        for bad in ["", "-a", ".", "..", "_a", "a/b", "a b", "a\n", "\u{e9}", "a\u{e9}", "a:b"] {
             assert!(ContainerId::new(bad).is_err(), "{bad:?}");
             assert!(NetworkName::new(bad).is_err(), "{bad:?}");
         }
@@ -118,15 +114,7 @@ mod tests {
 
     #[test]
     fn interfaces() {
-        for good in [
-            "eth0",
-            "e",
-            "123456789012345",
-            "...",
-            "-",
-            "net1@x",
-            "\u{e9}\u{e9}",
-        ] {
+        for good in ["eth0", "e", "123456789012345", "...", "-", "net1@x", "\u{e9}\u{e9}"] {
             assert_eq!(IfName::new(good).unwrap().as_str(), good);
         }
         let too_long_in_bytes = "\u{e9}".repeat(8);
@@ -151,9 +139,6 @@ mod tests {
     #[test]
     fn an_error_names_the_variable_the_value_and_the_rule() {
         let error = IfName::new("a/b").unwrap_err().to_string();
-        assert_eq!(
-            error,
-            format!("invalid CNI_IFNAME \"a/b\": it must {INTERFACE}")
-        );
+        assert_eq!(error, format!("invalid CNI_IFNAME \"a/b\": it must {INTERFACE}"));
     }
 }

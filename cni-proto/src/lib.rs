@@ -39,6 +39,7 @@
 //! ```
 //!
 //! [Container Network Interface]: https://www.cni.dev/docs/spec/
+#![warn(clippy::unwrap_used)]
 
 mod args;
 mod config;

@@ -98,65 +98,27 @@ impl AddRequest {
     }
 
     fn asked(verb: Verb, env: &Environment, raw: Result<Value, Error>) -> Result<Self, Error> {
-        let Attachment {
-            container,
-            netns,
-            ifname,
-            args,
-            netns_override,
-        } = env.attachment(verb)?;
+        let Attachment { container, netns, ifname, args, netns_override } = env.attachment(verb)?;
         let netns = netns.ok_or_else(|| absent(&[Variable::Netns]))?;
         let config = NetworkConfig::from_object(raw?)?;
-        Ok(Self {
-            container,
-            netns,
-            ifname,
-            args,
-            netns_override,
-            config,
-        })
+        Ok(Self { container, netns, ifname, args, netns_override, config })
     }
 }
 
 impl CheckRequest {
     pub(crate) fn new(env: &Environment, raw: Result<Value, Error>) -> Result<Self, Error> {
-        let AddRequest {
-            container,
-            netns,
-            ifname,
-            args,
-            netns_override,
-            config,
-        } = AddRequest::asked(Verb::Check, env, raw)?;
-        Ok(Self {
-            container,
-            netns,
-            ifname,
-            args,
-            netns_override,
-            config,
-        })
+        let AddRequest { container, netns, ifname, args, netns_override, config } =
+            AddRequest::asked(Verb::Check, env, raw)?;
+        Ok(Self { container, netns, ifname, args, netns_override, config })
     }
 }
 
 impl DelRequest {
     pub(crate) fn new(env: &Environment, raw: Result<Value, Error>) -> Result<Self, Error> {
-        let Attachment {
-            container,
-            netns,
-            ifname,
-            args,
-            netns_override,
-        } = env.attachment(Verb::Del)?;
+        let Attachment { container, netns, ifname, args, netns_override } =
+            env.attachment(Verb::Del)?;
         let config = DelConfig::from_object(raw?)?;
-        Ok(Self {
-            container,
-            netns,
-            ifname,
-            args,
-            netns_override,
-            config,
-        })
+        Ok(Self { container, netns, ifname, args, netns_override, config })
     }
 }
 
@@ -169,10 +131,7 @@ impl GcRequest {
             Some(Value::Null) => Some(Vec::new()),
             Some(list) => Some(valid_attachments(list)?),
         };
-        Ok(Self {
-            valid_attachments,
-            config,
-        })
+        Ok(Self { valid_attachments, config })
     }
 }
 
@@ -189,16 +148,9 @@ fn later(verb: Verb, config: NetworkConfig) -> Result<NetworkConfig, Error> {
     if config.cni_version >= verb.since() {
         return Ok(config);
     }
-    let details = format!(
-        "config is {}, {verb} exists since {}",
-        config.cni_version,
-        verb.since()
-    );
-    Err(Error::new(
-        Code::INCOMPATIBLE_VERSION,
-        format!("config version does not allow {verb}"),
-    )
-    .with_details(details))
+    let details = format!("config is {}, {verb} exists since {}", config.cni_version, verb.since());
+    Err(Error::new(Code::INCOMPATIBLE_VERSION, format!("config version does not allow {verb}"))
+        .with_details(details))
 }
 
 /// One broken entry breaks the list: its attachment must not lose what it has.
@@ -210,10 +162,7 @@ fn valid_attachments(list: &Value) -> Result<Vec<ValidAttachment>, Error> {
         ifname: String,
     }
     let invalid = |cause: String| {
-        Error::new(
-            Code::INVALID_CONFIG,
-            format!("invalid {VALID_ATTACHMENTS}: {cause}"),
-        )
+        Error::new(Code::INVALID_CONFIG, format!("invalid {VALID_ATTACHMENTS}: {cause}"))
     };
     let listed: Vec<Listed> = decode(list).map_err(|error| invalid(error.to_string()))?;
     let named = listed.into_iter().map(|Listed { container, ifname }| {

@@ -71,10 +71,7 @@ impl AddResult {
         let version = match stated.cni_version.as_deref() {
             None | Some("") => implied,
             Some(text) => text.parse().map_err(|_| {
-                broken(format!(
-                    "cniVersion: {text:?} is none of {:?}",
-                    crate::version::supported()
-                ))
+                broken(format!("cniVersion: {text:?} is none of {:?}", crate::version::supported()))
             })?,
         };
         let result = match version {
@@ -99,25 +96,13 @@ pub struct Interface {
     /// Its name in the namespace where it is.
     pub name: String,
     /// Its hardware address, lower case with colons; `None` if it has none.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "text"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "text")]
     pub mac: Option<String>,
     /// Its MTU in bytes, since 1.1.0; `None` if not said.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "positive"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "positive")]
     pub mtu: Option<u32>,
     /// The container's namespace, letter for letter as in `CNI_NETNS`; `None` on the node.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "text"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "text")]
     pub sandbox: Option<String>,
     /// The socket that is the interface, for vhost-user and the like, since 1.1.0.
     #[serde(
@@ -143,11 +128,7 @@ pub struct IpConfig {
     /// The address itself with the length of its subnet's prefix, as in `10.1.0.5/16`.
     pub address: IpNet,
     /// The subnet's gateway. It makes no route: [`AddResult::routes`] does.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "text"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "text")]
     pub gateway: Option<IpAddr>,
     /// Which of [`AddResult::interfaces`] has the address; `None` from an IPAM plugin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -160,32 +141,16 @@ pub struct Route {
     /// Where to.
     pub dst: IpNet,
     /// The next hop; `None` means the gateway of the family's first address.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "text"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "text")]
     pub gw: Option<IpAddr>,
     /// Path MTU in bytes, since 1.1.0.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "positive"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "positive")]
     pub mtu: Option<u32>,
     /// TCP's maximum segment size to announce, in bytes, since 1.1.0.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "positive"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "positive")]
     pub advmss: Option<u32>,
     /// Metric, lower first, since 1.1.0.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "positive"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "positive")]
     pub priority: Option<u32>,
     /// Routing table, since 1.1.0; 0 is a value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -198,15 +163,7 @@ pub struct Route {
 impl Route {
     /// A route with nothing but a destination.
     pub const fn to(dst: IpNet) -> Self {
-        Self {
-            dst,
-            gw: None,
-            mtu: None,
-            advmss: None,
-            priority: None,
-            table: None,
-            scope: None,
-        }
+        Self { dst, gw: None, mtu: None, advmss: None, priority: None, table: None, scope: None }
     }
 }
 
@@ -217,11 +174,7 @@ pub struct Dns {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nameservers: Vec<String>,
     /// The local domain.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "text"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "text")]
     pub domain: Option<String>,
     /// Domains to try for short names, best first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -245,8 +198,7 @@ where
     T: FromStr<Err: std::fmt::Display>,
 {
     let text = Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty());
-    text.map(|text| text.parse().map_err(serde::de::Error::custom))
-        .transpose()
+    text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
 }
 
 /// Go takes 0 for unset here.

@@ -103,21 +103,14 @@ pub fn serve(
     let in_use = input.as_ref().map_or(Version::NEWEST, in_use);
     let answer = verb.and_then(|verb| {
         let answer = dispatch(plugin, verb, &env, input);
-        if verb == Verb::Del {
-            answer.map_err(Error::unmistakable)
-        } else {
-            answer
-        }
+        if verb == Verb::Del { answer.map_err(Error::unmistakable) } else { answer }
     });
     let (object, exit) = match answer {
         Ok(None) => return 0,
         Ok(Some(object)) => (object, 0),
         Err(error) => (error.to_json(in_use), 1),
     };
-    match stdout
-        .write_all(&line(&object))
-        .and_then(|()| stdout.flush())
-    {
+    match stdout.write_all(&line(&object)).and_then(|()| stdout.flush()) {
         Ok(()) => exit,
         Err(error) => {
             // Best effort: the exit code says it too.
@@ -136,17 +129,12 @@ fn dispatch(
     match verb {
         Verb::Add => {
             let request = AddRequest::new(env, input)?;
-            plugin
-                .add(&request)?
-                .to_json(request.config.cni_version)
-                .map(Some)
+            plugin.add(&request)?.to_json(request.config.cni_version).map(Some)
         }
         Verb::Del => plugin.del(&DelRequest::new(env, input)?).map(|()| None),
         Verb::Check => plugin.check(&CheckRequest::new(env, input)?).map(|()| None),
         Verb::Gc => plugin.gc(&GcRequest::new(env, input)?).map(|()| None),
-        Verb::Status => plugin
-            .status(&StatusRequest::new(env, input)?)
-            .map(|()| None),
+        Verb::Status => plugin.status(&StatusRequest::new(env, input)?).map(|()| None),
         Verb::Version => Ok(Some(json!({
             "cniVersion": input.as_ref().map_or(Version::NEWEST, in_use).as_str(),
             "supportedVersions": supported(),
@@ -162,10 +150,7 @@ fn in_use(config: &Value) -> Version {
 fn read(stdin: &mut dyn Read) -> Result<Vec<u8>, Error> {
     let mut text = Vec::new();
     let failed = |error| Error::new(Code::IO, format!("read stdin: {error}"));
-    stdin
-        .take(MAX_INPUT_BYTES + 1)
-        .read_to_end(&mut text)
-        .map_err(failed)?;
+    stdin.take(MAX_INPUT_BYTES + 1).read_to_end(&mut text).map_err(failed)?;
     if text.len() as u64 > MAX_INPUT_BYTES {
         let message = format!("stdin holds more than the {MAX_INPUT_BYTES} bytes allowed");
         return Err(Error::new(Code::DECODE, message));
@@ -194,10 +179,7 @@ fn line(object: &Value) -> Vec<u8> {
 /// It must exit: otherwise, where panics unwind, whoever joins the thread would print a second
 /// object. For the version, the newest will do; runtimes read `code`, `msg` and `details` alone.
 pub fn panic_object(info: &dyn fmt::Display, version: Version) -> Vec<u8> {
-    let error = Error::new(
-        Code::INTERNAL,
-        "the plugin panicked, which is a defect in it",
-    )
-    .with_details(info.to_string());
+    let error = Error::new(Code::INTERNAL, "the plugin panicked, which is a defect in it")
+        .with_details(info.to_string());
     line(&error.unmistakable().to_json(version))
 }

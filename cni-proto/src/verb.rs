@@ -26,14 +26,8 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb, in the order of the specification.
-    pub const ALL: &[Self] = &[
-        Self::Add,
-        Self::Del,
-        Self::Check,
-        Self::Gc,
-        Self::Status,
-        Self::Version,
-    ];
+    pub const ALL: &[Self] =
+        &[Self::Add, Self::Del, Self::Check, Self::Gc, Self::Status, Self::Version];
 
     /// The verb as `CNI_COMMAND` spells it: upper case, exactly.
     pub const fn as_str(self) -> &'static str {

@@ -50,12 +50,8 @@ impl FromStr for Version {
     /// # Errors
     /// [`UnsupportedVersion`] for every text that is not literally one of [`Self::SUPPORTED`].
     fn from_str(text: &str) -> Result<Self, UnsupportedVersion> {
-        let found = Self::SUPPORTED
-            .iter()
-            .find(|version| version.as_str() == text);
-        found
-            .copied()
-            .ok_or_else(|| UnsupportedVersion(text.to_owned()))
+        let found = Self::SUPPORTED.iter().find(|version| version.as_str() == text);
+        found.copied().ok_or_else(|| UnsupportedVersion(text.to_owned()))
     }
 }
 
@@ -66,10 +62,7 @@ pub struct UnsupportedVersion(String);
 
 /// The texts of [`Version::SUPPORTED`].
 pub(crate) fn supported() -> Vec<&'static str> {
-    Version::SUPPORTED
-        .iter()
-        .map(|version| version.as_str())
-        .collect()
+    Version::SUPPORTED.iter().map(|version| version.as_str()).collect()
 }
 
 #[cfg(test)]

@@ -75,17 +75,8 @@ mod tests {
         let links = [lo, bridge("UP"), port("UP", "forwarding")];
         assert_eq!(without_carrier(&links), Vec::<&str>::new());
         assert_eq!(without_carrier(&[bridge("DOWN")]), Vec::<&str>::new());
-        assert_eq!(
-            without_carrier(&[bridge("DOWN"), port("UP", "forwarding")]),
-            ["bridge"]
-        );
-        assert_eq!(
-            without_carrier(&[bridge("UP"), port("UP", "disabled")]),
-            ["port"]
-        );
-        assert_eq!(
-            without_carrier(&[port("LOWERLAYERDOWN", "forwarding")]),
-            ["port"]
-        );
+        assert_eq!(without_carrier(&[bridge("DOWN"), port("UP", "forwarding")]), ["bridge"]);
+        assert_eq!(without_carrier(&[bridge("UP"), port("UP", "disabled")]), ["port"]);
+        assert_eq!(without_carrier(&[port("LOWERLAYERDOWN", "forwarding")]), ["port"]);
     }
 }

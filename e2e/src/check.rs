@@ -39,10 +39,7 @@ impl Cluster {
             interface_name(&port)?;
             once(&mut names, &format!("nic {port}"))?;
             once(&mut macs, &nic.mac)?;
-            let subnet = self
-                .vswitch(&nic.vswitch)
-                .with_context(|| port.clone())?
-                .subnet;
+            let subnet = self.vswitch(&nic.vswitch).with_context(|| port.clone())?.subnet;
             for address in nic.addresses() {
                 address_of(&port, address, subnet)?;
                 once(&mut addresses, &address)?;
@@ -70,12 +67,7 @@ impl Cluster {
         if self.nodes.iter().any(|node| node.name == pod.node) {
             return Ok(());
         }
-        bail!(
-            "pod {}/{} runs on node {:?}, which is not here",
-            pod.namespace,
-            pod.name,
-            pod.node
-        )
+        bail!("pod {}/{} runs on node {:?}, which is not here", pod.namespace, pod.name, pod.node)
     }
 }
 
@@ -94,14 +86,8 @@ fn interface_name(name: &str) -> Result<()> {
 }
 
 fn address_of(what: &str, address: IpAddr, subnet: IpNet) -> Result<()> {
-    ensure!(
-        address.is_ipv4(),
-        "{what}: {address} is IPv6, which the lab does not know yet"
-    );
-    ensure!(
-        subnet.contains(&address),
-        "{what}: {address} is outside {subnet}"
-    );
+    ensure!(address.is_ipv4(), "{what}: {address} is IPv6, which the lab does not know yet");
+    ensure!(subnet.contains(&address), "{what}: {address} is outside {subnet}");
     Ok(())
 }
 
@@ -118,30 +104,12 @@ mod tests {
             let error = format!("{:#}", cluster.check().unwrap_err());
             assert!(error.contains(with), "{error}");
         };
-        refused(
-            |c| c.nodes[1].nics[0].primary = c.nodes[0].nics[0].primary,
-            "172.31.199.183",
-        );
-        refused(
-            |c| c.nodes[0].nics[0].vswitch = "vsw-9".to_owned(),
-            "no vswitch \"vsw-9\"",
-        );
-        refused(
-            |c| c.nodes[0].nics[0].primary = CLIENT,
-            "outside 172.31.192.0/20",
-        );
-        refused(
-            |c| c.nodes[0].nics[0].primary = "fd00::1".parse().unwrap(),
-            "IPv6",
-        );
-        refused(
-            |c| c.nodes[0].name = "a-long-node-name".to_owned(),
-            "at most 15",
-        );
+        refused(|c| c.nodes[1].nics[0].primary = c.nodes[0].nics[0].primary, "172.31.199.183");
+        refused(|c| c.nodes[0].nics[0].vswitch = "vsw-9".to_owned(), "no vswitch \"vsw-9\"");
+        refused(|c| c.nodes[0].nics[0].primary = CLIENT, "outside 172.31.192.0/20");
+        refused(|c| c.nodes[0].nics[0].primary = "fd00::1".parse().unwrap(), "IPv6");
+        refused(|c| c.nodes[0].name = "a-long-node-name".to_owned(), "at most 15");
         refused(|c| c.pods[0].node = "gone".to_owned(), "\"gone\"");
-        refused(
-            |c| c.nodes[0].nics[1].mac = c.nodes[0].nics[0].mac,
-            "described twice",
-        );
+        refused(|c| c.nodes[0].nics[1].mac = c.nodes[0].nics[0].mac, "described twice");
     }
 }

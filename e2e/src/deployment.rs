@@ -34,15 +34,10 @@ impl<'lab> Deployment<'lab> {
     pub fn start(lab: &'lab Lab, documents: &str) -> Result<Self> {
         let file = lab.data_dir().join("pools.yaml");
         std::fs::write(&file, documents)?;
-        let deployment = Self {
-            lab,
-            cni_version: "1.1.0",
-        };
+        let deployment = Self { lab, cni_version: "1.1.0" };
         for node in lab.nodes() {
             let file = file.to_string_lossy();
-            deployment
-                .ipamctl(&[&node.spec().name], &["apply", "-f", &file])?
-                .success()?;
+            deployment.ipamctl(&[&node.spec().name], &["apply", "-f", &file])?.success()?;
         }
         Ok(deployment)
     }
@@ -50,10 +45,7 @@ impl<'lab> Deployment<'lab> {
     /// The same with configurations of another CNI version.
     #[must_use]
     pub fn with_cni_version(self, cni_version: &'static str) -> Self {
-        Self {
-            cni_version,
-            ..self
-        }
+        Self { cni_version, ..self }
     }
 
     /// Where the node's database is.
@@ -95,12 +87,7 @@ impl<'lab> Deployment<'lab> {
     ///
     /// As [`Self::ipamctl`], or it failed.
     pub fn pools_table(&self) -> Result<String> {
-        let nodes: Vec<&str> = self
-            .lab
-            .nodes()
-            .iter()
-            .map(|n| n.spec().name.as_str())
-            .collect();
+        let nodes: Vec<&str> = self.lab.nodes().iter().map(|n| n.spec().name.as_str()).collect();
         self.ipamctl(&nodes, &["get", "pools"])?.success()
     }
 
@@ -110,9 +97,7 @@ impl<'lab> Deployment<'lab> {
     ///
     /// As [`Self::ipamctl`], or it failed.
     pub fn leases(&self, node: &str) -> Result<Vec<Value>> {
-        let text = self
-            .ipamctl(&[node], &["get", "ips", "-o", "json"])?
-            .success()?;
+        let text = self.ipamctl(&[node], &["get", "ips", "-o", "json"])?.success()?;
         let list: Value = serde_json::from_str(&text)?;
         Ok(list["items"].as_array().cloned().unwrap_or_default())
     }
@@ -124,12 +109,8 @@ impl<'lab> Deployment<'lab> {
     ///
     /// The name says no NIC, or the node is unknown.
     pub fn configuration(&self, node: &str, network: &str) -> Result<Value> {
-        let (_, name) = network
-            .rsplit_once('/')
-            .context("a network is namespace/name")?;
-        let (_, nic) = name
-            .rsplit_once('-')
-            .context("a network's name ends with its NIC")?;
+        let (_, name) = network.rsplit_once('/').context("a network is namespace/name")?;
+        let (_, nic) = name.rsplit_once('-').context("a network's name ends with its NIC")?;
         Ok(json!({
             "cniVersion": self.cni_version,
             "name": name,
@@ -184,14 +165,10 @@ impl<'lab> Deployment<'lab> {
 ///
 /// The answer is no success, or has no addresses.
 pub fn addresses(answer: &Answer) -> Result<Vec<String>> {
-    let ips = answer.success()?["ips"]
-        .as_array()
-        .context("ips in the result")?;
+    let ips = answer.success()?["ips"].as_array().context("ips in the result")?;
     let address = |ip: &Value| {
         let text = ip["address"].as_str().context("an address in ips")?;
-        let (address, _) = text
-            .split_once('/')
-            .context("an address has a prefix length")?;
+        let (address, _) = text.split_once('/').context("an address has a prefix length")?;
         Ok(address.to_owned())
     };
     ips.iter().map(address).collect()

@@ -67,20 +67,15 @@ pub enum Arp {
 
 impl Cloud {
     /// An ordinary network: no source check, real ARP, routed subnets.
-    pub const PLAIN: Self = Self {
-        source_check: false,
-        arp: Arp::Resolved,
-        routes_between_vswitches: true,
-    };
+    pub const PLAIN: Self =
+        Self { source_check: false, arp: Arp::Resolved, routes_between_vswitches: true };
 }
 
 impl Default for Cloud {
     fn default() -> Self {
         Self {
             source_check: true,
-            arp: Arp::Proxied {
-                answers_probes: true,
-            },
+            arp: Arp::Proxied { answers_probes: true },
             routes_between_vswitches: true,
         }
     }
@@ -183,9 +178,7 @@ impl PodSpec {
 impl Cluster {
     /// Every NIC with the node that has it, in the order of the description.
     pub fn nics(&self) -> impl Iterator<Item = (&NodeSpec, &NicSpec)> {
-        self.nodes
-            .iter()
-            .flat_map(|node| node.nics.iter().map(move |nic| (node, nic)))
+        self.nodes.iter().flat_map(|node| node.nics.iter().map(move |nic| (node, nic)))
     }
 
     /// The `VSwitch` with this name.
@@ -194,13 +187,10 @@ impl Cluster {
     ///
     /// There is none; the error lists those there are.
     pub fn vswitch(&self, name: &str) -> Result<&VSwitch> {
-        self.vswitches
-            .iter()
-            .find(|vswitch| vswitch.name == name)
-            .with_context(|| {
-                let known: Vec<_> = self.vswitches.iter().map(|vswitch| &vswitch.name).collect();
-                format!("no vswitch {name:?}, there are {known:?}")
-            })
+        self.vswitches.iter().find(|vswitch| vswitch.name == name).with_context(|| {
+            let known: Vec<_> = self.vswitches.iter().map(|vswitch| &vswitch.name).collect();
+            format!("no vswitch {name:?}, there are {known:?}")
+        })
     }
 }
 

@@ -52,24 +52,14 @@ impl Lab {
         let mut names = vec![format!("{prefix}-vpc")];
         names.extend(cluster.nat.iter().map(|_| format!("{prefix}-nat")));
         names.extend(outside_specs.map(|host| format!("{prefix}-outside-{}", host.name)));
-        names.extend(
-            cluster
-                .nodes
-                .iter()
-                .map(|node| format!("{prefix}-node-{}", node.name)),
-        );
+        names.extend(cluster.nodes.iter().map(|node| format!("{prefix}-node-{}", node.name)));
         names.extend(cluster.pods.iter().map(|spec| pod_name(&prefix, spec)));
         // An earlier process with this one's id may have been killed.
         names.iter().try_for_each(|name| namespace::delete(name))?;
         let mut made = Namespace::create(&names)?.into_iter();
 
-        let vpc = made
-            .next()
-            .context("the vpc's namespace is the first of those made")?;
-        let nat: Option<Namespace> = made
-            .by_ref()
-            .take(usize::from(cluster.nat.is_some()))
-            .next();
+        let vpc = made.next().context("the vpc's namespace is the first of those made")?;
+        let nat: Option<Namespace> = made.by_ref().take(usize::from(cluster.nat.is_some())).next();
         let outside_count = cluster.nat.as_ref().map_or(0, |nat| nat.outside.len());
         let outside: Vec<_> = made.by_ref().take(outside_count).collect();
         let data = tempfile::Builder::new().prefix(&prefix).tempdir()?;
@@ -80,22 +70,11 @@ impl Lab {
             nodes.push(Node::new(spec.clone(), namespace, data_dir));
         }
         let pods = cluster.pods.iter().zip(made);
-        let pods = pods
-            .map(|(spec, namespace)| Pod::new(spec.clone(), namespace))
-            .collect();
+        let pods = pods.map(|(spec, namespace)| Pod::new(spec.clone(), namespace)).collect();
 
         let vpc = Vpc::new(vpc, cluster);
         let cluster = cluster.clone();
-        let lab = Self {
-            cluster,
-            prefix,
-            vpc,
-            nat,
-            outside,
-            nodes,
-            pods,
-            data,
-        };
+        let lab = Self { cluster, prefix, vpc, nat, outside, nodes, pods, data };
         lab.set_up()?;
         Ok(lab)
     }
@@ -179,23 +158,10 @@ impl Lab {
         for spec in specs {
             self.cluster.check_pod(spec)?;
         }
-        let names: Vec<_> = specs
-            .iter()
-            .map(|spec| pod_name(&self.prefix, spec))
-            .collect();
+        let names: Vec<_> = specs.iter().map(|spec| pod_name(&self.prefix, spec)).collect();
         let namespaces = Namespace::create(&names)?;
-        in_parallel(
-            namespaces
-                .iter()
-                .map(|namespace| vec![(namespace, pod::steps())])
-                .collect(),
-        )?;
-        Ok(specs
-            .iter()
-            .cloned()
-            .zip(namespaces)
-            .map(|(s, n)| Pod::new(s, n))
-            .collect())
+        in_parallel(namespaces.iter().map(|namespace| vec![(namespace, pod::steps())]).collect())?;
+        Ok(specs.iter().cloned().zip(namespaces).map(|(s, n)| Pod::new(s, n)).collect())
     }
 
     /// First the links of the VPC, since they end in the other namespaces; then all at once, but
@@ -209,10 +175,7 @@ impl Lab {
         if let (Some(namespace), Some(spec)) = (&self.nat, &self.cluster.nat) {
             let names: Vec<_> = self.outside.iter().map(Namespace::name).collect();
             let steps = nat::steps(spec, &self.cluster.vswitches, &names);
-            let hosts = self
-                .outside
-                .iter()
-                .zip(spec.outside.iter().map(nat::outside_steps));
+            let hosts = self.outside.iter().zip(spec.outside.iter().map(nat::outside_steps));
             jobs.push([(namespace, steps)].into_iter().chain(hosts).collect());
         }
         for node in &self.nodes {
@@ -221,10 +184,7 @@ impl Lab {
         jobs.extend(self.pods.iter().map(|pod| vec![(&**pod, pod::steps())]));
         in_parallel(jobs)?;
         // The other ends of these links were set up second, and so carried at once.
-        [vpc]
-            .into_iter()
-            .chain(&self.nat)
-            .try_for_each(carrier::wait)
+        [vpc].into_iter().chain(&self.nat).try_for_each(carrier::wait)
     }
 }
 
@@ -242,9 +202,7 @@ pub fn remove_orphans() -> Result<BTreeSet<String>> {
     let mut removed = BTreeSet::new();
     for entry in entries {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        let process = name
-            .strip_prefix(PREFIX)
-            .and_then(|rest| rest.split_once('-'));
+        let process = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
         let Some(id) = process.and_then(|(id, _)| id.parse::<u32>().ok()) else {
             continue;
         };
@@ -263,21 +221,14 @@ fn pod_name(prefix: &str, spec: &PodSpec) -> String {
 /// Does all jobs at once, each namespace of a job after the one before it; the first error of all.
 fn in_parallel(jobs: Vec<Vec<(&Namespace, Vec<Step>)>>) -> Result<()> {
     let perform = |job: Vec<(&Namespace, Vec<Step>)>| {
-        job.iter()
-            .try_for_each(|(namespace, steps)| step::perform(namespace, steps))
+        job.iter().try_for_each(|(namespace, steps)| step::perform(namespace, steps))
     };
     thread::scope(|scope| {
-        let threads: Vec<_> = jobs
-            .into_iter()
-            .map(|job| scope.spawn(move || perform(job)))
-            .collect();
+        let threads: Vec<_> =
+            jobs.into_iter().map(|job| scope.spawn(move || perform(job))).collect();
         let results: Vec<Result<()>> = threads
             .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| panic::resume_unwind(panic))
-            })
+            .map(|thread| thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
             .collect();
         results.into_iter().collect()
     })

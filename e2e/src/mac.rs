@@ -27,11 +27,7 @@ impl FromStr for Mac {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let octets: Vec<&str> = text.split(':').collect();
-        ensure!(
-            octets.len() == 6,
-            "mac address {text:?} has {} octets, not 6",
-            octets.len()
-        );
+        ensure!(octets.len() == 6, "mac address {text:?} has {} octets, not 6", octets.len());
         let mut mac = [0; 6];
         for (to, octet) in mac.iter_mut().zip(octets) {
             *to = u8::from_str_radix(octet, 16)

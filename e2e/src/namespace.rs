@@ -37,20 +37,12 @@ impl Namespace {
         if let Some(name) = names.iter().find(|name| path(name).exists()) {
             bail!("namespace {name} is there already");
         }
-        let lines: Vec<_> = names
-            .iter()
-            .map(|name| format!("netns add {name}"))
-            .collect();
+        let lines: Vec<_> = names.iter().map(|name| format!("netns add {name}")).collect();
         let added = feed(Command::new("ip").args(["-batch", "-"]), &lines.join("\n"))
             .and_then(Outcome::success)
             .context("ip netns add (this needs root)");
         let opened = added.and_then(|_| {
-            let opened = |name: &String| {
-                Ok(Self {
-                    name: name.clone(),
-                    file: open(name)?,
-                })
-            };
+            let opened = |name: &String| Ok(Self { name: name.clone(), file: open(name)? });
             names.iter().map(opened).collect()
         });
         if opened.is_err() {
@@ -88,9 +80,7 @@ impl Namespace {
                     .with_context(|| format!("enter namespace {}", self.name))?;
                 function()
             });
-            inside
-                .join()
-                .unwrap_or_else(|panic| panic::resume_unwind(panic))
+            inside.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
         })
     }
 
@@ -140,9 +130,7 @@ impl Namespace {
     ///
     /// It was refused, as a whole: the error has `nft`'s reason.
     pub fn nft(&self, ruleset: &str) -> Result<()> {
-        self.feed(Command::new("nft").args(["-f", "-"]), ruleset)?
-            .success()
-            .map(drop)
+        self.feed(Command::new("nft").args(["-f", "-"]), ruleset)?.success().map(drop)
     }
 
     /// Sends `count` echo requests and waits for the answers, one second for the last one.
@@ -189,16 +177,9 @@ impl Namespace {
         }
         let outcome = self.feed(Command::new(program).args(["-batch", "-"]), lines)?;
         outcome.success().map(drop).with_context(|| {
-            let numbered: Vec<_> = lines
-                .lines()
-                .zip(1..)
-                .map(|(line, n)| format!("{n:4}  {line}"))
-                .collect();
-            format!(
-                "{program} -batch in namespace {}:\n{}",
-                self.name,
-                numbered.join("\n")
-            )
+            let numbered: Vec<_> =
+                lines.lines().zip(1..).map(|(line, n)| format!("{n:4}  {line}")).collect();
+            format!("{program} -batch in namespace {}:\n{}", self.name, numbered.join("\n"))
         })
     }
 }

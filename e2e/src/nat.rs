@@ -30,16 +30,11 @@ pub(crate) fn steps(nat: &Nat, vswitches: &[VSwitch], outside: &[&str]) -> Vec<S
         format!("address add {NAT_END}/{PREFIX_LENGTH} dev vpc"),
     ];
     for vswitch in vswitches {
-        ip.push(format!(
-            "route add {} via {VPC_END}",
-            vswitch.subnet.trunc()
-        ));
+        ip.push(format!("route add {} via {VPC_END}", vswitch.subnet.trunc()));
     }
     for (host, name) in nat.outside.iter().zip(outside) {
         let (link, gateway, length) = (&host.name, host.gateway, host.address.prefix_len());
-        ip.push(format!(
-            "link add name {link} type veth peer name eth0 netns {name}"
-        ));
+        ip.push(format!("link add name {link} type veth peer name eth0 netns {name}"));
         ip.push(format!("link set dev {link} up"));
         ip.push(format!("address add {gateway}/{length} dev {link}"));
     }
@@ -75,9 +70,5 @@ oifname \"vpc\" ct state != { established, related } drop
 }
 }
 ";
-    if inbound {
-        masquerade.to_owned()
-    } else {
-        format!("{masquerade}{closed}")
-    }
+    if inbound { masquerade.to_owned() } else { format!("{masquerade}{closed}") }
 }

@@ -24,11 +24,7 @@ pub struct Node {
 
 impl Node {
     pub(crate) fn new(spec: NodeSpec, namespace: Namespace, data_dir: PathBuf) -> Self {
-        Self {
-            spec,
-            namespace,
-            data_dir,
-        }
+        Self { spec, namespace, data_dir }
     }
 
     /// What it was made from.
@@ -62,9 +58,7 @@ impl Deref for Node {
 /// What to do in the node's namespace, once its NICs are there.
 pub(crate) fn steps(cluster: &Cluster, node: &NodeSpec) -> Result<Vec<Step>> {
     let mut steps = vec![Step::sysctl("ipv4/ip_forward", "1")];
-    steps.extend(Step::no_rp_filter(
-        node.nics.iter().map(|nic| nic.name.as_str()),
-    ));
+    steps.extend(Step::no_rp_filter(node.nics.iter().map(|nic| nic.name.as_str())));
     let own = node.sysctls.iter();
     steps.extend(own.map(|(path, value)| Step::sysctl(path.as_str(), value.as_str())));
     let mut ip = vec!["link set dev lo up".to_owned()];
@@ -81,15 +75,9 @@ pub(crate) fn steps(cluster: &Cluster, node: &NodeSpec) -> Result<Vec<Step>> {
             // An address leaves by the NIC that owns it: by another, the cloud drops it.
             let table = FIRST_TABLE + index;
             let priority = FIRST_PRIORITY + index;
-            ip.push(format!(
-                "route add {subnet} dev {name} src {primary} table {table}"
-            ));
-            ip.push(format!(
-                "route add default via {gateway} dev {name} table {table}"
-            ));
-            ip.push(format!(
-                "rule add from {primary} lookup {table} priority {priority}"
-            ));
+            ip.push(format!("route add {subnet} dev {name} src {primary} table {table}"));
+            ip.push(format!("route add default via {gateway} dev {name} table {table}"));
+            ip.push(format!("rule add from {primary} lookup {table} priority {priority}"));
         }
     }
     steps.push(Step::Ip(ip));

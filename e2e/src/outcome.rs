@@ -26,12 +26,7 @@ impl Outcome {
         if self.status.success() {
             return Ok(self.stdout);
         }
-        bail!(
-            "{}: {}{}",
-            self.status,
-            self.stderr.trim_end(),
-            self.stdout.trim_end()
-        )
+        bail!("{}: {}{}", self.status, self.stderr.trim_end(), self.stdout.trim_end())
     }
     /// Waits for the end of a child and its output.
     pub(crate) fn of(child: Child) -> Result<Self> {
@@ -47,10 +42,7 @@ impl Outcome {
 /// Runs a command to its end. Its input is meant to be small: it is written before the output
 /// is read.
 pub(crate) fn feed(command: &mut Command, stdin: &str) -> Result<Outcome> {
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
     write_input(&mut child, stdin)?;
     Outcome::of(child)

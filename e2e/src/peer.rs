@@ -43,12 +43,7 @@ impl<'namespace> PeerServer<'namespace> {
                 let _ = connection.and_then(|stream| tell(&stream));
             }
         });
-        Ok(Self {
-            namespace,
-            port,
-            stop,
-            thread: Some(thread),
-        })
+        Ok(Self { namespace, port, stop, thread: Some(thread) })
     }
 
     /// The port it listens on.
@@ -61,9 +56,7 @@ impl Drop for PeerServer<'_> {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         let own = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let woken = self
-            .namespace
-            .enter(|| Ok(TcpStream::connect_timeout(&own, PATIENCE)?));
+        let woken = self.namespace.enter(|| Ok(TcpStream::connect_timeout(&own, PATIENCE)?));
         // Unwoken, the thread would never end: better to leave it than to wait for it.
         if let (Ok(_), Some(thread)) = (woken, self.thread.take()) {
             let _ = thread.join();
@@ -85,8 +78,7 @@ pub fn seen_by(client: &Namespace, server: SocketAddr) -> Result<IpAddr> {
         Ok(said)
     });
     let said = said.with_context(|| format!("{} asks {server}", client.name()))?;
-    said.parse()
-        .with_context(|| format!("{server} said {said:?}"))
+    said.parse().with_context(|| format!("{server} said {said:?}"))
 }
 
 fn tell(mut stream: &TcpStream) -> std::io::Result<()> {

@@ -48,9 +48,7 @@ impl Ping {
         count: u32,
     ) -> Result<Self> {
         let mut command = Command::new("ping");
-        command
-            .env("LC_ALL", "C")
-            .args(["-n", "-i", "0.2", "-W", "1", "-c", &count.to_string()]);
+        command.env("LC_ALL", "C").args(["-n", "-i", "0.2", "-W", "1", "-c", &count.to_string()]);
         if let Some(source) = source {
             command.args(["-I", source]);
         }
@@ -60,11 +58,7 @@ impl Ping {
         if !outcome.stdout.contains("packets transmitted")
             && !outcome.stderr.contains("Network is unreachable")
         {
-            bail!(
-                "ping {target} in {}: {}",
-                namespace.name(),
-                outcome.stderr.trim_end()
-            );
+            bail!("ping {target} in {}: {}", namespace.name(), outcome.stderr.trim_end());
         }
         let text = format!("{}{}", outcome.stdout, outcome.stderr);
         Self::parse(count, text)
@@ -76,11 +70,7 @@ impl Ping {
             .filter(|line| line.contains("bytes from") && line.contains("ttl="))
             .map(|line| Reply::parse(line).with_context(|| format!("ping's line {line:?}")))
             .collect::<Result<_>>()?;
-        Ok(Self {
-            sent,
-            replies,
-            text,
-        })
+        Ok(Self { sent, replies, text })
     }
 }
 
@@ -93,9 +83,7 @@ impl fmt::Display for Ping {
 impl Reply {
     fn parse(line: &str) -> Result<Self> {
         let field = |name: &str| {
-            let value = line
-                .split_whitespace()
-                .find_map(|word| word.strip_prefix(name));
+            let value = line.split_whitespace().find_map(|word| word.strip_prefix(name));
             value.with_context(|| format!("no {name}"))
         };
         let milliseconds: f64 = field("time=")?.parse()?;
@@ -119,14 +107,7 @@ mod tests {
             2 packets transmitted, 1 received, +1 errors, 50% packet loss, time 1010ms\n";
         let ping = Ping::parse(2, text.to_owned()).unwrap();
         let round_trip = Duration::from_micros(514);
-        assert_eq!(
-            ping.replies,
-            [Reply {
-                sequence: 2,
-                ttl: 63,
-                round_trip
-            }]
-        );
+        assert_eq!(ping.replies, [Reply { sequence: 2, ttl: 63, round_trip }]);
         assert!(!ping.all_received());
         assert_eq!(ping.to_string(), text);
         let silence = Ping::parse(1, "1 packets transmitted, 0 received".to_owned()).unwrap();

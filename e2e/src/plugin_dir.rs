@@ -18,19 +18,11 @@ pub fn plugin_dir() -> Result<PathBuf> {
     if let Some(folder) = env::var_os(PLUGIN_DIR) {
         let folder = PathBuf::from(folder);
         // CNI_PATH is read in another directory than this one.
-        return folder
-            .canonicalize()
-            .with_context(|| format!("{PLUGIN_DIR}={}", folder.display()));
+        return folder.canonicalize().with_context(|| format!("{PLUGIN_DIR}={}", folder.display()));
     }
     let executable = env::current_exe()?;
-    let folder = executable
-        .parent()
-        .context("the running executable is in no folder")?;
+    let folder = executable.parent().context("the running executable is in no folder")?;
     let beside = folder.ends_with("deps") || folder.ends_with("examples");
-    let folder = if beside {
-        folder.parent().unwrap_or(folder)
-    } else {
-        folder
-    };
+    let folder = if beside { folder.parent().unwrap_or(folder) } else { folder };
     Ok(Path::to_path_buf(folder))
 }

@@ -26,13 +26,7 @@ impl Pod {
 
     /// `CNI_ARGS` as containerd sets it for this pod.
     pub fn cni_args(&self) -> String {
-        let PodSpec {
-            namespace,
-            name,
-            uid,
-            sandbox_id,
-            ..
-        } = &self.spec;
+        let PodSpec { namespace, name, uid, sandbox_id, .. } = &self.spec;
         format!(
             "IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name};\
              K8S_POD_INFRA_CONTAINER_ID={sandbox_id};K8S_POD_UID={uid}"

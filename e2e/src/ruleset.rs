@@ -37,10 +37,7 @@ pub(crate) fn unknown_ip(index: usize) -> String {
 pub(crate) fn of(cluster: &Cluster) -> String {
     let mut text = format!("table bridge {TABLE} {{\n");
     declare(&mut text, cluster);
-    let _ = writeln!(
-        text,
-        "chain prerouting {{ type filter hook prerouting priority dstnat;"
-    );
+    let _ = writeln!(text, "chain prerouting {{ type filter hook prerouting priority dstnat;");
     if cluster.cloud.source_check {
         check_source(&mut text, cluster);
     }
@@ -78,33 +75,21 @@ fn declare(text: &mut String, cluster: &Cluster) {
             unknown_ip(index)
         );
     }
-    let macs = cluster
-        .nics()
-        .map(|(node, nic)| format!("\"{}\" . {}", port(node, nic), nic.mac));
+    let macs = cluster.nics().map(|(node, nic)| format!("\"{}\" . {}", port(node, nic), nic.mac));
     set(text, "set nic_mac { type ifname . ether_addr;", macs);
     let addresses = cluster.nics().flat_map(|(node, nic)| {
         let port = port(node, nic);
-        nic.addresses()
-            .map(move |address| format!("\"{port}\" . {address}"))
-            .collect::<Vec<_>>()
+        nic.addresses().map(move |address| format!("\"{port}\" . {address}")).collect::<Vec<_>>()
     });
     set(text, "set nic_ip { type ifname . ipv4_addr;", addresses);
-    let owners = cluster.nics().flat_map(|(_, nic)| {
-        nic.addresses()
-            .map(|address| format!("{address} : {}", nic.mac))
-    });
+    let owners = cluster
+        .nics()
+        .flat_map(|(_, nic)| nic.addresses().map(|address| format!("{address} : {}", nic.mac)));
     set(text, "map owner { type ipv4_addr : ether_addr;", owners);
     let gateways = cluster.vswitches.iter().map(|vswitch| vswitch.gateway);
     set(text, "set gateway { type ipv4_addr;", gateways);
-    let subnets = cluster
-        .vswitches
-        .iter()
-        .map(|vswitch| vswitch.subnet.trunc());
-    set(
-        text,
-        "set vswitch { type ipv4_addr; flags interval;",
-        subnets,
-    );
+    let subnets = cluster.vswitches.iter().map(|vswitch| vswitch.subnet.trunc());
+    set(text, "set vswitch { type ipv4_addr; flags interval;", subnets);
 }
 
 /// A named set or map. An empty one is declared without elements, which nft wants so.

@@ -68,17 +68,8 @@ impl Answer {
     ///
     /// The plugin failed, or wrote something that is no JSON: the error has all that it wrote.
     pub fn success(&self) -> Result<&Value> {
-        let Outcome {
-            status,
-            stdout,
-            stderr,
-        } = &self.outcome;
-        let said = || {
-            format!(
-                "{}: {status}\nstdout: {stdout}\nstderr: {stderr}",
-                self.plugin
-            )
-        };
+        let Outcome { status, stdout, stderr } = &self.outcome;
+        let said = || format!("{}: {status}\nstdout: {stdout}\nstderr: {stderr}", self.plugin);
         ensure!(self.is_success(), said());
         match &self.json {
             Some(json) => Ok(json),
@@ -95,19 +86,13 @@ impl Answer {
 
 impl<'node> Runtime<'node> {
     pub(crate) fn new(node: &'node Namespace) -> Result<Self> {
-        Ok(Self {
-            node,
-            plugin_dir: plugin_dir()?,
-        })
+        Ok(Self { node, plugin_dir: plugin_dir()? })
     }
 
     /// The same runtime with plugins from another folder.
     #[must_use]
     pub fn with_plugin_dir(self, plugin_dir: impl Into<PathBuf>) -> Self {
-        Self {
-            plugin_dir: plugin_dir.into(),
-            ..self
-        }
+        Self { plugin_dir: plugin_dir.into(), ..self }
     }
 
     /// ADD, to its end. That the plugin failed is an [`Answer`], not an error.
@@ -116,8 +101,7 @@ impl<'node> Runtime<'node> {
     ///
     /// The plugin is not built (the error says how), or could not be started.
     pub fn add(&self, plugin: &str, conf: &str, pod: &Pod, interface: &str) -> Result<Answer> {
-        self.start(&Call::of("ADD", plugin, conf, pod, interface))?
-            .wait()
+        self.start(&Call::of("ADD", plugin, conf, pod, interface))?.wait()
     }
 
     /// CHECK, as [`add`](Self::add).
@@ -126,8 +110,7 @@ impl<'node> Runtime<'node> {
     ///
     /// As there.
     pub fn check(&self, plugin: &str, conf: &str, pod: &Pod, interface: &str) -> Result<Answer> {
-        self.start(&Call::of("CHECK", plugin, conf, pod, interface))?
-            .wait()
+        self.start(&Call::of("CHECK", plugin, conf, pod, interface))?.wait()
     }
 
     /// DEL, as [`add`](Self::add). A runtime that has the result of the ADD puts it into `conf`
@@ -137,8 +120,7 @@ impl<'node> Runtime<'node> {
     ///
     /// As there.
     pub fn del(&self, plugin: &str, conf: &str, pod: &Pod, interface: &str) -> Result<Answer> {
-        self.start(&Call::of("DEL", plugin, conf, pod, interface))?
-            .wait()
+        self.start(&Call::of("DEL", plugin, conf, pod, interface))?.wait()
     }
 
     /// VERSION, as [`add`](Self::add).
@@ -163,8 +145,7 @@ impl<'node> Runtime<'node> {
     ///
     /// As there.
     pub fn status(&self, plugin: &str, conf: &str) -> Result<Answer> {
-        self.start(&Call::without_pod("STATUS", plugin, conf))?
-            .wait()
+        self.start(&Call::without_pod("STATUS", plugin, conf))?.wait()
     }
 
     /// GC, as [`add`](Self::add); the valid attachments are in `conf`.
@@ -206,10 +187,7 @@ impl<'node> Runtime<'node> {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let child = self.node.spawn(&mut command)?;
-        let mut running = Running {
-            plugin: call.plugin.clone(),
-            child: Some(child),
-        };
+        let mut running = Running { plugin: call.plugin.clone(), child: Some(child) };
         if let Some(child) = &mut running.child {
             outcome::write_input(child, &call.conf).context("write the plugin's input")?;
         }
@@ -255,10 +233,7 @@ impl Running {
     ///
     /// The signal was refused.
     pub fn kill(&mut self) -> Result<()> {
-        self.child
-            .as_mut()
-            .map_or(Ok(()), Child::kill)
-            .context("kill the plugin")
+        self.child.as_mut().map_or(Ok(()), Child::kill).context("kill the plugin")
     }
 
     /// Waits for its end.
@@ -270,11 +245,7 @@ impl Running {
         let child = self.child.take().context("the plugin is waited for once")?;
         let outcome = Outcome::of(child)?;
         let json = serde_json::from_str(&outcome.stdout).ok();
-        Ok(Answer {
-            plugin: mem::take(&mut self.plugin),
-            outcome,
-            json,
-        })
+        Ok(Answer { plugin: mem::take(&mut self.plugin), outcome, json })
     }
 }
 

@@ -58,10 +58,7 @@ pub fn cluster() -> Cluster {
                 },
             ],
         }),
-        nodes: vec![
-            node("master", 183, 185, 154, 156),
-            node("worker", 184, 190, 155, 161),
-        ],
+        nodes: vec![node("master", 183, 185, 154, 156), node("worker", 184, 190, 155, 161)],
         pods: vec![
             PodSpec::new("default", "test-app-1-ddlx7", "master", IPVLAN_ETH0),
             PodSpec::new("default", "test-app-1-jpfkj", "worker", IPVLAN_ETH0),
@@ -121,10 +118,7 @@ mod tests {
             assert!(POOLS.contains(&cluster.vswitch(&nic.vswitch).unwrap().gateway.to_string()));
         }
         for pod in &cluster.pods {
-            let row = PODS_TABLE
-                .lines()
-                .find(|row| row.contains(&pod.name))
-                .unwrap();
+            let row = PODS_TABLE.lines().find(|row| row.contains(&pod.name)).unwrap();
             assert!(row.contains(&pod.node), "{row}");
         }
     }

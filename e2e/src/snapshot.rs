@@ -26,14 +26,8 @@ impl Snapshot {
     /// What the later one has more, as `+ line`, and less, as `- line`; nothing if they are
     /// equal.
     pub fn changes(&self, later: &Self) -> Vec<String> {
-        let less = self
-            .lines
-            .difference(&later.lines)
-            .map(|line| format!("- {line}"));
-        let more = later
-            .lines
-            .difference(&self.lines)
-            .map(|line| format!("+ {line}"));
+        let less = self.lines.difference(&later.lines).map(|line| format!("- {line}"));
+        let more = later.lines.difference(&self.lines).map(|line| format!("+ {line}"));
         less.chain(more).collect()
     }
 
@@ -44,9 +38,7 @@ impl Snapshot {
 
     pub(crate) fn of(namespace: &Namespace) -> Result<Self> {
         let show = |arguments: &[&str], commands: &str| {
-            namespace
-                .feed(Command::new("ip").args(arguments), commands)?
-                .success()
+            namespace.feed(Command::new("ip").args(arguments), commands)?.success()
         };
         let both = show(&["-json", "-details", "-batch", "-"], COMMANDS)?;
         let rules_v6 = show(&["-json", "-details", "-6", "-batch", "-"], "rule show\n")?;
@@ -55,21 +47,11 @@ impl Snapshot {
 
     fn parse(both: &str, rules_v6: &str) -> Result<Self> {
         let mut arrays = Deserializer::from_str(both).into_iter::<Vec<Map<String, Value>>>();
-        let mut next = || {
-            arrays
-                .next()
-                .context("an array is missing")?
-                .context("not an array")
-        };
+        let mut next = || arrays.next().context("an array is missing")?.context("not an array");
         let mut lines = BTreeSet::new();
         for link in next()? {
             lines.insert(link_line(&link));
-            for address in link
-                .get("addr_info")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-            {
+            for address in link.get("addr_info").and_then(Value::as_array).into_iter().flatten() {
                 let address = address.as_object().context("an address is no object")?;
                 lines.insert(format!(
                     "address {}/{} dev {} scope {}",
@@ -82,11 +64,7 @@ impl Snapshot {
         }
         lines.extend(next()?.iter().map(|route| object_line("route", route)));
         lines.extend(next()?.iter().map(|rule| object_line("rule", rule)));
-        lines.extend(
-            next()?
-                .iter()
-                .map(|neighbour| object_line("neighbour", neighbour)),
-        );
+        lines.extend(next()?.iter().map(|neighbour| object_line("neighbour", neighbour)));
         for rules in Deserializer::from_str(rules_v6).into_iter::<Vec<Map<String, Value>>>() {
             lines.extend(rules?.iter().map(|rule| object_line("rule -6", rule)));
         }
@@ -108,8 +86,7 @@ fn link_line(link: &Map<String, Value>) -> String {
     format!(
         "link {} {} {} mtu {} {}",
         word(link, "ifname"),
-        kind.and_then(Value::as_str)
-            .unwrap_or(&word(link, "link_type")),
+        kind.and_then(Value::as_str).unwrap_or(&word(link, "link_type")),
         word(link, "address"),
         word(link, "mtu"),
         if up { "up" } else { "down" },

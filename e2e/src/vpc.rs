@@ -88,25 +88,14 @@ impl Vpc {
     }
 
     fn counters(&self) -> Result<BTreeMap<String, u64>> {
-        let list = [
-            "nft",
-            "--json",
-            "list",
-            "counters",
-            "table",
-            "bridge",
-            ruleset::TABLE,
-        ];
+        let list = ["nft", "--json", "list", "counters", "table", "bridge", ruleset::TABLE];
         let text = self.namespace.run(list)?.success()?;
         let answer: Value = serde_json::from_str(&text).context("nft --json")?;
         let items = answer["nftables"].as_array().into_iter().flatten();
         Ok(items
             .filter_map(|item| {
                 let counter = &item["counter"];
-                Some((
-                    counter["name"].as_str()?.to_owned(),
-                    counter["packets"].as_u64()?,
-                ))
+                Some((counter["name"].as_str()?.to_owned(), counter["packets"].as_u64()?))
             })
             .collect())
     }
@@ -122,10 +111,7 @@ pub(crate) fn link_steps(
     let mut steps = vec![Step::no_ipv6(), Step::sysctl("ipv4/ip_forward", "1")];
     steps.extend(Step::no_rp_filter([]));
     for scope in ["all", "default"] {
-        steps.push(Step::sysctl(
-            format!("ipv4/conf/{scope}/send_redirects"),
-            "0",
-        ));
+        steps.push(Step::sysctl(format!("ipv4/conf/{scope}/send_redirects"), "0"));
     }
     // With br_netfilter, bridged packets would pass the tables of the IP family as well.
     for family in ["iptables", "ip6tables", "arptables"] {
@@ -166,15 +152,9 @@ pub(crate) fn steps(cluster: &Cluster) -> Vec<Step> {
         steps.push(Step::Bridge(forwarding(cluster)));
         steps.push(Step::sysctl(format!("ipv4/conf/{BRIDGE}/proxy_arp"), "1"));
         // A request whose target is behind the bridge that it came from (RFC 3069).
-        steps.push(Step::sysctl(
-            format!("ipv4/conf/{BRIDGE}/proxy_arp_pvlan"),
-            "1",
-        ));
+        steps.push(Step::sysctl(format!("ipv4/conf/{BRIDGE}/proxy_arp_pvlan"), "1"));
         // Else the kernel waits for a random time of up to 0.8 s.
-        steps.push(Step::sysctl(
-            format!("ipv4/neigh/{BRIDGE}/proxy_delay"),
-            "0",
-        ));
+        steps.push(Step::sysctl(format!("ipv4/neigh/{BRIDGE}/proxy_delay"), "0"));
     }
     steps.push(Step::Nft(ruleset::of(cluster)));
     steps
@@ -187,10 +167,7 @@ fn bridge_of(cluster: &Cluster, vswitch: &VSwitch) -> String {
     match cluster.cloud.arp {
         Arp::Proxied { .. } => BRIDGE.to_owned(),
         Arp::Resolved => {
-            let position = cluster
-                .vswitches
-                .iter()
-                .position(|other| other.name == vswitch.name);
+            let position = cluster.vswitches.iter().position(|other| other.name == vswitch.name);
             format!("vsw{}", position.unwrap_or_default())
         }
     }
@@ -199,10 +176,7 @@ fn bridge_of(cluster: &Cluster, vswitch: &VSwitch) -> String {
 fn bridges(cluster: &Cluster) -> Vec<String> {
     let bridge = |name: &str, options: &str| {
         let kind = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0";
-        [
-            format!("link add name {name} {options} {kind}"),
-            format!("link set dev {name} up"),
-        ]
+        [format!("link add name {name} {options} {kind}"), format!("link set dev {name} up")]
     };
     let mut lines = Vec::new();
     if let Arp::Proxied { .. } = cluster.cloud.arp {
@@ -234,13 +208,11 @@ fn owners(cluster: &Cluster) -> Vec<String> {
     let neighbour = |address: IpAddr, mac: Mac| {
         format!("neigh add {address} lladdr {mac} dev {BRIDGE} nud permanent")
     };
-    let ports = cluster
+    let ports =
+        cluster.nics().map(|(node, nic)| format!("link set dev {} {quiet}", port(node, nic)));
+    let neighbours = cluster
         .nics()
-        .map(|(node, nic)| format!("link set dev {} {quiet}", port(node, nic)));
-    let neighbours = cluster.nics().flat_map(|(_, nic)| {
-        nic.addresses()
-            .map(move |address| neighbour(address, nic.mac))
-    });
+        .flat_map(|(_, nic)| nic.addresses().map(move |address| neighbour(address, nic.mac)));
     ports.chain(neighbours).collect()
 }
 

@@ -24,9 +24,7 @@ fn lease_count(deployment: &Deployment<'_>, node: &str) -> Result<usize> {
 
 /// `ip -j` in a pod, about its interface.
 fn shown(pod: &Pod, arguments: &[&str]) -> Result<Value> {
-    let text = pod
-        .run(["ip", "-j", "-d"].iter().chain(arguments))?
-        .success()?;
+    let text = pod.run(["ip", "-j", "-d"].iter().chain(arguments))?.success()?;
     Ok(serde_json::from_str(&text)?)
 }
 
@@ -53,38 +51,20 @@ fn assert_refused_without_trace(
 #[test]
 fn the_seeds_pods_get_their_pools_addresses_and_reach_each_other() -> Result<()> {
     let lab = lab()?;
-    let before: Vec<Snapshot> = lab
-        .nodes()
-        .iter()
-        .map(|n| n.snapshot())
-        .collect::<Result<_>>()?;
+    let before: Vec<Snapshot> = lab.nodes().iter().map(|n| n.snapshot()).collect::<Result<_>>()?;
     let deployment = Deployment::start(&lab, seed::POOLS)?;
     let mut ips = Vec::new();
     for pod in lab.pods() {
         ips.extend(addresses(&deployment.add(pod)?)?);
     }
-    assert_eq!(
-        ips,
-        [
-            "172.31.199.185",
-            "172.31.199.190",
-            "192.168.0.156",
-            "192.168.0.161"
-        ]
-    );
+    assert_eq!(ips, ["172.31.199.185", "172.31.199.190", "192.168.0.156", "192.168.0.161"]);
     assert_eq!(deployment.pools_table()?, seed::POOLS_TABLE);
 
     for (index, pod) in lab.pods().iter().enumerate() {
         for (other, ip) in ips.iter().enumerate().filter(|(other, _)| *other != index) {
-            assert!(
-                pod.ping(ip, 1)?.all_received(),
-                "pod {index} to pod {other}"
-            );
+            assert!(pod.ping(ip, 1)?.all_received(), "pod {index} to pod {other}");
         }
-        assert!(
-            pod.ping(seed::SERVER, 1)?.all_received(),
-            "pod {index} to the outside"
-        );
+        assert!(pod.ping(seed::SERVER, 1)?.all_received(), "pod {index} to the outside");
     }
     let server = PeerServer::start(lab.outside("server")?)?;
     let seen = peer::seen_by(&lab.pods()[0], SocketAddr::new(seed::SERVER, server.port()))?;
@@ -97,19 +77,12 @@ fn the_seeds_pods_get_their_pools_addresses_and_reach_each_other() -> Result<()>
     for pod in lab.pods() {
         assert_eq!(deployment.del(pod)?.success()?, &Value::Null);
     }
-    assert_eq!(
-        deployment.pools_table()?,
-        seed::POOLS_TABLE.replace("   1     ", "   0     ")
-    );
+    assert_eq!(deployment.pools_table()?, seed::POOLS_TABLE.replace("   1     ", "   0     "));
     for (node, before) in lab.nodes().iter().zip(&before) {
         assert_eq!(before.changes(&node.snapshot()?), Vec::<String>::new());
     }
     for pod in lab.pods() {
-        assert_eq!(
-            shown(pod, &["link"])?.as_array().context("links")?.len(),
-            1,
-            "only lo"
-        );
+        assert_eq!(shown(pod, &["link"])?.as_array().context("links")?.len(), 1, "only lo");
     }
     Ok(())
 }
@@ -144,10 +117,7 @@ fn the_result_says_what_the_kernel_has() -> Result<()> {
         assert_eq!(link[0]["linkinfo"]["info_data"]["mode"], "l2");
         assert_eq!(link[0]["address"], nic.mac.to_string());
         let inet = link[0]["addr_info"].as_array().context("addresses")?;
-        let inet = inet
-            .iter()
-            .find(|info| info["family"] == "inet")
-            .context("an IPv4 address")?;
+        let inet = inet.iter().find(|info| info["family"] == "inet").context("an IPv4 address")?;
         assert_eq!(inet["local"], "172.31.199.185");
         assert_eq!(inet["prefixlen"], 20);
         let routes = shown(pod, &["route"])?;
@@ -164,18 +134,13 @@ fn one_pod_has_an_interface_in_each_network_and_the_first_keeps_the_default_rout
     let deployment = Deployment::start(&lab, seed::POOLS)?;
     let pod = &lab.pods()[0];
     let runtime = lab.node("master")?.runtime()?;
-    let second = deployment
-        .configuration("master", seed::IPVLAN_ETH1)?
-        .to_string();
+    let second = deployment.configuration("master", seed::IPVLAN_ETH1)?.to_string();
     deployment.add(pod)?.success()?;
     let answer = runtime.add(PLUGIN, &second, pod, "net1")?;
     assert_eq!(addresses(&answer)?, ["192.168.0.156"]);
     let route = shown(pod, &["route", "get", &seed::SERVER.to_string()])?;
     assert_eq!(route[0]["dev"], "eth0", "{route}");
-    assert!(
-        pod.ping("192.168.0.155", 1)?.all_received(),
-        "the other node's eth1 by net1"
-    );
+    assert!(pod.ping("192.168.0.155", 1)?.all_received(), "the other node's eth1 by net1");
     assert!(pod.ping(seed::SERVER, 1)?.all_received());
     // The networks are released one by one.
     runtime.del(PLUGIN, &second, pod, "net1")?.success()?;
@@ -194,16 +159,12 @@ fn a_failed_add_leaves_no_link_no_address_and_no_lease() -> Result<()> {
     // The pool's lowest address lives on a slave that nobody told the database about.
     let stranger = &lab.run_pods(&[PodSpec::new("x", "stranger", "master", "x")])?[0];
     let netns = stranger.name();
-    lab.node("master")?.ip(&format!(
-        "link add link eth0 name x0 netns {netns} type ipvlan mode l2\n"
-    ))?;
+    lab.node("master")?
+        .ip(&format!("link add link eth0 name x0 netns {netns} type ipvlan mode l2\n"))?;
     stranger.ip("address add 172.31.199.185/20 dev x0\n")?;
     let answer = assert_refused_without_trace(&lab, &deployment, pod, || deployment.add(pod))?;
     assert_eq!(answer.error_code(), Some(KERNEL), "{answer:?}");
-    assert!(
-        answer.outcome.stdout.contains("172.31.199.185"),
-        "{answer:?}"
-    );
+    assert!(answer.outcome.stdout.contains("172.31.199.185"), "{answer:?}");
     drop(stranger.run(["ip", "link", "del", "x0"])?.success()?);
 
     // The requested name is taken.
@@ -212,20 +173,12 @@ fn a_failed_add_leaves_no_link_no_address_and_no_lease() -> Result<()> {
     assert_eq!(answer.error_code(), Some(LINK_EXISTS), "{answer:?}");
     // A DEL must not take the stranger's link away.
     deployment.del(pod)?.success()?;
-    assert_eq!(
-        shown(pod, &["link", "show", "dev", "eth0"])?[0]["linkinfo"]["info_kind"],
-        "veth"
-    );
+    assert_eq!(shown(pod, &["link", "show", "dev", "eth0"])?[0]["linkinfo"]["info_kind"], "veth");
     pod.ip("link del eth0\n")?;
 
     // The node's own namespace is no pod's.
-    let mut call = Call::of(
-        "ADD",
-        PLUGIN,
-        &deployment.configuration_of(pod)?.to_string(),
-        pod,
-        INTERFACE,
-    );
+    let mut call =
+        Call::of("ADD", PLUGIN, &deployment.configuration_of(pod)?.to_string(), pod, INTERFACE);
     call.netns = lab.node("master")?.path().to_string_lossy().into_owned();
     let answer =
         assert_refused_without_trace(&lab, &deployment, pod, || runtime.start(&call)?.wait())?;
@@ -256,16 +209,9 @@ fn del_works_twice_without_a_namespace_and_with_a_broken_configuration() -> Resu
     broken["ipam"]["network"] = json!("a/b/c");
     broken["cniVersion"] = json!("9.9.9");
 
-    let netns_paths = [
-        "",
-        "/run/netns/gone",
-        "/nowhere/at/all",
-        &file.to_string_lossy(),
-    ];
-    for (netns, conf) in netns_paths
-        .iter()
-        .map(|path| (*path, &configuration))
-        .chain([("", &broken)])
+    let netns_paths = ["", "/run/netns/gone", "/nowhere/at/all", &file.to_string_lossy()];
+    for (netns, conf) in
+        netns_paths.iter().map(|path| (*path, &configuration)).chain([("", &broken)])
     {
         deployment.add(pod)?.success()?;
         assert_eq!(lease_count(&deployment, "master")?, 1);
@@ -306,17 +252,11 @@ fn pods(lab: &Lab, count: usize) -> Result<Vec<Pod>> {
 /// ADDs all pods at once.
 fn add_all(deployment: &Deployment<'_>, pods: &[Pod]) -> Result<Vec<Answer>> {
     std::thread::scope(|scope| {
-        let threads: Vec<_> = pods
-            .iter()
-            .map(|pod| scope.spawn(move || deployment.add(pod)))
-            .collect();
+        let threads: Vec<_> =
+            pods.iter().map(|pod| scope.spawn(move || deployment.add(pod))).collect();
         threads
             .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     })
 }
@@ -335,10 +275,7 @@ fn sixty_four_parallel_adds_get_different_addresses_and_the_next_a_clear_refusal
     assert_eq!(different.len(), 64, "{given:?}");
     for (pod, ip) in pods.iter().zip(&given) {
         let shown = shown(pod, &["address", "show", "dev", INTERFACE])?.to_string();
-        assert!(
-            shown.contains(&format!("\"{ip}\"")),
-            "{ip} is not in {shown}"
-        );
+        assert!(shown.contains(&format!("\"{ip}\"")), "{ip} is not in {shown}");
     }
     let answer =
         assert_refused_without_trace(&lab, &deployment, &pods[64], || deployment.add(&pods[64]))?;
@@ -386,10 +323,7 @@ fn adds_killed_at_any_moment_lose_no_address() -> Result<()> {
     println!(
         "{killed} ADDs were killed, {completed} had ended before, a whole one takes {whole:?}"
     );
-    assert!(
-        killed >= 50,
-        "only {killed} of 100 were killed: the moments are badly chosen"
-    );
+    assert!(killed >= 50, "only {killed} of 100 were killed: the moments are badly chosen");
     assert_eq!(lease_count(&deployment, "master")?, 0);
     assert_eq!(before.0.changes(&node.snapshot()?), Vec::<String>::new());
     assert_eq!(before.1.changes(&pods[0].snapshot()?), Vec::<String>::new());

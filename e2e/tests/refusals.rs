@@ -43,14 +43,9 @@ fn no_pool_lists_every_pool_and_why_it_was_not_taken() -> Result<()> {
     // Without nodeName the host's name counts, and no pool is for it.
     let ipam = configuration["ipam"].as_object_mut().context("ipam")?;
     ipam.remove("nodeName");
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")?
-        .trim()
-        .to_lowercase();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_lowercase();
     let (_, text) = add(&lab, &configuration)?;
-    assert!(
-        text.contains(&format!("no pool for node {host} and")),
-        "{text}"
-    );
+    assert!(text.contains(&format!("no pool for node {host} and")), "{text}");
     Ok(())
 }
 
@@ -66,34 +61,14 @@ fn a_broken_configuration_or_environment_is_an_error_object_with_the_specs_code(
         add(&lab, &configuration)
     };
     for (expected, part, answer) in [
-        (
-            1,
-            "incompatible CNI versions",
-            changed(&|c| c["cniVersion"] = json!("0.9.0"))?,
-        ),
+        (1, "incompatible CNI versions", changed(&|c| c["cniVersion"] = json!("0.9.0"))?),
         (7, "name", changed(&|c| c["name"] = json!("a/b"))?),
         (7, "master", changed(&|c| c["master"] = Value::Null)?),
-        (
-            7,
-            "this node has no such link",
-            changed(&|c| c["master"] = json!("eth9"))?,
-        ),
+        (7, "this node has no such link", changed(&|c| c["master"] = json!("eth9"))?),
         (7, "mode", changed(&|c| c["mode"] = json!("l7"))?),
-        (
-            7,
-            "ipam.type",
-            changed(&|c| c["ipam"]["type"] = json!("dhcp"))?,
-        ),
-        (
-            7,
-            "ipam.nodeName",
-            changed(&|c| c["ipam"]["nodeName"] = json!(""))?,
-        ),
-        (
-            101,
-            "no database at",
-            changed(&|c| c["ipam"]["dataDir"] = json!("/nowhere"))?,
-        ),
+        (7, "ipam.type", changed(&|c| c["ipam"]["type"] = json!("dhcp"))?),
+        (7, "ipam.nodeName", changed(&|c| c["ipam"]["nodeName"] = json!(""))?),
+        (101, "no database at", changed(&|c| c["ipam"]["dataDir"] = json!("/nowhere"))?),
     ] {
         assert_eq!(answer.0, expected, "{}", answer.1);
         assert!(answer.1.contains(part), "{part}: {}", answer.1);
@@ -107,19 +82,11 @@ fn a_broken_configuration_or_environment_is_an_error_object_with_the_specs_code(
     for (expected, part, answer) in [
         (6, "JSON", call(&|c| c.conf = "{".into())?),
         (4, "CNI_NETNS", call(&|c| c.netns.clear())?),
-        (
-            4,
-            "CNI_CONTAINERID",
-            call(&|c| c.container_id = "../x".into())?,
-        ),
+        (4, "CNI_CONTAINERID", call(&|c| c.container_id = "../x".into())?),
         (4, "CNI_IFNAME", call(&|c| c.interface = "a/b".into())?),
         (4, "ATTACH", call(&|c| c.command = "ATTACH".into())?),
         (8, "/nowhere", call(&|c| c.netns = "/nowhere".into())?),
-        (
-            8,
-            "is not a network namespace",
-            call(&|c| c.netns = "/etc/hostname".into())?,
-        ),
+        (8, "is not a network namespace", call(&|c| c.netns = "/etc/hostname".into())?),
     ] {
         assert_eq!(answer.0, expected, "{}", answer.1);
         assert!(answer.1.contains(part), "{part}: {}", answer.1);
@@ -150,20 +117,11 @@ fn a_held_lock_is_error_11_with_its_holder_and_released_with_it() -> Result<()> 
     let (code, text) = add(&lab, &configuration)?;
     assert_eq!(code, 11, "{text}");
     let own = format!("pid {}", std::process::id());
-    assert!(
-        text.contains("waited 150 ms for the lock") && text.contains(&own),
-        "{text}"
-    );
+    assert!(text.contains("waited 150 ms for the lock") && text.contains(&own), "{text}");
     let runtime = lab.node("master")?.runtime()?;
     let del = runtime.del(PLUGIN, &configuration.to_string(), pod, INTERFACE)?;
-    assert_eq!(
-        message(&del)?.0,
-        11,
-        "a DEL that released nothing must be repeated"
-    );
+    assert_eq!(message(&del)?.0, 11, "a DEL that released nothing must be repeated");
     drop(lock);
-    runtime
-        .del(PLUGIN, &configuration.to_string(), pod, INTERFACE)?
-        .success()?;
+    runtime.del(PLUGIN, &configuration.to_string(), pod, INTERFACE)?.success()?;
     Ok(())
 }

@@ -92,12 +92,8 @@ pub fn assign<'a, O: Occupancy>(
 ) -> Result<Result<Vec<Assignment<'a>>, Refused>, O::Error> {
     let mut assignments = Vec::new();
     for family in [Family::V4, Family::V6] {
-        let candidates: Vec<&'a Pool> = selection
-            .candidates
-            .iter()
-            .copied()
-            .filter(|pool| pool.family() == family)
-            .collect();
+        let candidates: Vec<&'a Pool> =
+            selection.candidates.iter().copied().filter(|pool| pool.family() == family).collect();
         if candidates.is_empty() {
             continue;
         }

@@ -61,10 +61,7 @@ pub fn apply(
     for (index, pool) in wanted.iter().enumerate() {
         let mut broken = Violations::default();
         let (earlier, _) = wanted.split_at(index);
-        if earlier
-            .iter()
-            .any(|other| other.name() == pool.name() && other != pool)
-        {
+        if earlier.iter().any(|other| other.name() == pool.name() && other != pool) {
             let rule = "an earlier document has the same name and other contents".to_string();
             broken.push(Violation::new("metadata.name", pool.name().as_str(), rule));
         }
@@ -77,10 +74,7 @@ pub fn apply(
             check_pair(&mut broken, pool, other);
         }
         if let Err(violations) = broken.into_result() {
-            rejections.push(Rejection {
-                pool: pool.name().clone(),
-                violations,
-            });
+            rejections.push(Rejection { pool: pool.name().clone(), violations });
         }
         changes.push(match old {
             None => Change::Created,
@@ -88,35 +82,24 @@ pub fn apply(
             Some(_) => Change::Updated,
         });
     }
-    if rejections.is_empty() {
-        Ok(changes)
-    } else {
-        Err(rejections)
-    }
+    if rejections.is_empty() { Ok(changes) } else { Err(rejections) }
 }
 
 fn check_update(broken: &mut Violations, old: &Pool, new: &Pool, leases: &[Lease]) {
     if old.subnet() != new.subnet() {
         let rule = alloc::format!("the subnet of a pool never changes; it is {}", old.subnet());
-        broken.push(Violation::new(
-            "spec.subnet",
-            &new.subnet().to_string(),
-            rule,
-        ));
+        broken.push(Violation::new("spec.subnet", &new.subnet().to_string(), rule));
         return;
     }
     let claimed = new.claimed();
-    let vanishing = leases
-        .iter()
-        .filter(|lease| lease.pool == *old.name() && !claimed.contains(lease.address));
+    let vanishing =
+        leases.iter().filter(|lease| lease.pool == *old.name() && !claimed.contains(lease.address));
     for lease in vanishing {
         let rule = match &lease.pod {
             Some(pod) => alloc::format!("{} is held by pod {pod}: it must stay", lease.address),
-            None => alloc::format!(
-                "{} is held by {}: it must stay",
-                lease.address,
-                lease.attachment
-            ),
+            None => {
+                alloc::format!("{} is held by {}: it must stay", lease.address, lease.attachment)
+            }
         };
         broken.push(Violation::new("spec.ips", &claimed.to_string(), rule));
     }
@@ -128,11 +111,7 @@ fn check_pair(broken: &mut Violations, pool: &Pool, other: &Pool) {
         let shared: RangeSet = pool.claimed().intersection(&other.claimed());
         if !shared.is_empty() {
             let rule = alloc::format!("{shared} also belongs to pool {}", other.name());
-            broken.push(Violation::new(
-                "spec.ips",
-                &pool.claimed().to_string(),
-                rule,
-            ));
+            broken.push(Violation::new("spec.ips", &pool.claimed().to_string(), rule));
         }
     } else if ours.contains(&theirs) || theirs.contains(&ours) {
         let rule = alloc::format!(

@@ -60,11 +60,7 @@ pub struct PoolSpec {
     /// The network that the addresses belong to, in CIDR form without host bits.
     pub subnet: String,
     /// The addresses, in the grammar of [`crate::AddressRange`].
-    #[serde(
-        default,
-        deserialize_with = "or_empty",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "or_empty", skip_serializing_if = "Vec::is_empty")]
     pub ips: Vec<String>,
     /// Addresses of `subnet` that must not be handed out.
     #[serde(
@@ -78,32 +74,16 @@ pub struct PoolSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
     /// Further routes of the pod.
-    #[serde(
-        default,
-        deserialize_with = "or_empty",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "or_empty", skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<RouteSpec>,
     /// Names of the nodes that may use the pool; any node when empty.
-    #[serde(
-        default,
-        deserialize_with = "or_empty",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "or_empty", skip_serializing_if = "Vec::is_empty")]
     pub node_name: Vec<String>,
     /// The networks that may use the pool, `namespace/name` or `name`; any network when empty.
-    #[serde(
-        default,
-        deserialize_with = "or_empty",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "or_empty", skip_serializing_if = "Vec::is_empty")]
     pub multus_name: Vec<String>,
     /// Names of the namespaces whose pods may use the pool; any namespace when empty.
-    #[serde(
-        default,
-        deserialize_with = "or_empty",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "or_empty", skip_serializing_if = "Vec::is_empty")]
     pub namespace_name: Vec<String>,
     /// Whether the pool serves pods for which nobody named a pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]

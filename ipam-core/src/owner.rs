@@ -49,18 +49,10 @@ fn checked(
         return Err(NameError::Empty { what });
     }
     if name.len() > LONGEST_NAME {
-        return Err(NameError::TooLong {
-            what,
-            length: name.len(),
-        });
+        return Err(NameError::TooLong { what, length: name.len() });
     }
     match name.chars().find(|&found| !allowed(found)) {
-        Some(found) => Err(NameError::Character {
-            what,
-            name: name.to_string(),
-            found,
-            rule,
-        }),
+        Some(found) => Err(NameError::Character { what, name: name.to_string(), found, rule }),
         None => Ok(name.to_string()),
     }
 }
@@ -189,10 +181,7 @@ impl NetworkRef {
 
 impl From<NetworkName> for NetworkRef {
     fn from(name: NetworkName) -> Self {
-        Self {
-            namespace: None,
-            name,
-        }
+        Self { namespace: None, name }
     }
 }
 
@@ -212,10 +201,7 @@ impl FromStr for NetworkRef {
                 rule: "write namespace/name or name",
             });
         }
-        Ok(Self {
-            namespace,
-            name: name.parse()?,
-        })
+        Ok(Self { namespace, name: name.parse()? })
     }
 }
 
@@ -247,13 +233,7 @@ mod tests {
         assert!("a/b/c".parse::<NetworkRef>().is_err());
         assert!("/b".parse::<NetworkRef>().is_err());
         assert!("a/".parse::<NetworkRef>().is_err());
-        assert!(
-            "Master"
-                .parse::<PoolName>()
-                .unwrap_err()
-                .to_string()
-                .contains("RFC 1123")
-        );
+        assert!("Master".parse::<PoolName>().unwrap_err().to_string().contains("RFC 1123"));
         assert!("a\0b".parse::<ContainerId>().is_err());
         assert!("x".repeat(254).parse::<NodeName>().is_err());
     }

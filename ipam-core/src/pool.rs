@@ -182,23 +182,17 @@ impl Pool {
 }
 
 fn parse_subnet(text: &str) -> Result<IpNet, String> {
-    let subnet: IpNet = text
-        .parse()
-        .map_err(|_| "it must be a CIDR, as in 172.31.192.0/20".to_string())?;
+    let subnet: IpNet =
+        text.parse().map_err(|_| "it must be a CIDR, as in 172.31.192.0/20".to_string())?;
     if subnet.addr() == subnet.network() {
         Ok(subnet)
     } else {
-        Err(alloc::format!(
-            "it has bits set behind its prefix: write {}",
-            subnet.trunc()
-        ))
+        Err(alloc::format!("it has bits set behind its prefix: write {}", subnet.trunc()))
     }
 }
 
 fn parse_in_subnet(text: &str, subnet: Option<IpNet>) -> Result<IpAddr, String> {
-    let address: IpAddr = text
-        .parse()
-        .map_err(|_| "it must be an address".to_string())?;
+    let address: IpAddr = text.parse().map_err(|_| "it must be an address".to_string())?;
     match subnet {
         Some(subnet) if !subnet.contains(&address) => Err(outside(subnet)),
         _ => Ok(address),
@@ -253,11 +247,7 @@ fn parse_routes(broken: &mut Violations, specs: &[RouteSpec], subnet: Option<IpN
         };
         let dst = broken.note(&alloc::format!("spec.routes[{index}].dst"), &spec.dst, dst);
         let gateway = parse_in_subnet(&spec.gw, subnet);
-        let gateway = broken.note(
-            &alloc::format!("spec.routes[{index}].gw"),
-            &spec.gw,
-            gateway,
-        );
+        let gateway = broken.note(&alloc::format!("spec.routes[{index}].gw"), &spec.gw, gateway);
         if let (Some(dst), Some(gateway)) = (dst, gateway) {
             routes.push(Route { dst, gateway });
         }

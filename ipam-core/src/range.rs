@@ -46,21 +46,13 @@ impl AddressRange {
         if first > last {
             return Err(RangeError::Reversed { text: text() });
         }
-        Ok(Self {
-            family: Family::of(first),
-            first: to_bits(first),
-            last: to_bits(last),
-        })
+        Ok(Self { family: Family::of(first), first: to_bits(first), last: to_bits(last) })
     }
 
     /// The range of integers `first..=last`; the caller has checked order and family.
     pub(crate) fn from_integers(family: Family, first: u128, last: u128) -> Self {
         debug_assert!(first <= last && last <= family.last());
-        Self {
-            family,
-            first,
-            last,
-        }
+        Self { family, first, last }
     }
 
     pub(crate) fn first_integer(&self) -> u128 {
@@ -107,11 +99,7 @@ impl AddressRange {
 impl From<IpAddr> for AddressRange {
     fn from(address: IpAddr) -> Self {
         let bits = to_bits(address);
-        Self {
-            family: Family::of(address),
-            first: bits,
-            last: bits,
-        }
+        Self { family: Family::of(address), first: bits, last: bits }
     }
 }
 
@@ -131,11 +119,10 @@ impl FromStr for AddressRange {
 
     fn from_str(text: &str) -> Result<Self, RangeError> {
         let address = |part: &str| {
-            part.parse::<IpAddr>()
-                .map_err(|_| RangeError::NotAnAddress {
-                    text: text.to_string(),
-                    part: part.to_string(),
-                })
+            part.parse::<IpAddr>().map_err(|_| RangeError::NotAnAddress {
+                text: text.to_string(),
+                part: part.to_string(),
+            })
         };
         if text.trim().is_empty() {
             return Err(RangeError::Empty);
@@ -150,10 +137,7 @@ impl FromStr for AddressRange {
                 part: text.trim().to_string(),
             })?;
             if net.addr() != net.network() {
-                return Err(RangeError::HostBits {
-                    text: text.to_string(),
-                    network: net.trunc(),
-                });
+                return Err(RangeError::HostBits { text: text.to_string(), network: net.trunc() });
             }
             return Ok(net.into());
         }
@@ -212,12 +196,8 @@ impl RangeError {
     /// The same error about the text as the user wrote it.
     fn with_text(self, user: &str) -> Self {
         match self {
-            Self::MixedFamilies { .. } => Self::MixedFamilies {
-                text: user.to_string(),
-            },
-            Self::Reversed { .. } => Self::Reversed {
-                text: user.to_string(),
-            },
+            Self::MixedFamilies { .. } => Self::MixedFamilies { text: user.to_string() },
+            Self::Reversed { .. } => Self::Reversed { text: user.to_string() },
             other => other,
         }
     }
@@ -238,18 +218,10 @@ mod tests {
             ("fd00::a-fd00::ff", "fd00::a-fd00::ff", 246),
             ("fd00:0::1", "fd00::1", 1),
             ("0.0.0.0/0", "0.0.0.0-255.255.255.255", 1 << 32),
-            (
-                "::/0",
-                "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-                u128::MAX,
-            ),
+            ("::/0", "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", u128::MAX),
         ] {
             let range: AddressRange = text.parse().unwrap();
-            assert_eq!(
-                (range.to_string().as_str(), range.size()),
-                (shown, size),
-                "{text}"
-            );
+            assert_eq!((range.to_string().as_str(), range.size()), (shown, size), "{text}");
             assert_eq!(range.to_string().parse(), Ok(range), "round trip of {text}");
         }
     }
@@ -274,10 +246,7 @@ mod tests {
         ] {
             let error = text.parse::<AddressRange>().unwrap_err().to_string();
             assert!(error.contains(rule), "{text:?}: {error}");
-            assert!(
-                text.trim().is_empty() || error.contains(text),
-                "{text:?}: {error}"
-            );
+            assert!(text.trim().is_empty() || error.contains(text), "{text:?}: {error}");
         }
     }
 }

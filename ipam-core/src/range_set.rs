@@ -45,17 +45,13 @@ impl RangeSet {
 
     /// How many addresses the set holds; saturates at `u128::MAX`.
     pub fn size(&self) -> u128 {
-        self.ranges
-            .iter()
-            .fold(0, |sum, range| sum.saturating_add(range.size()))
+        self.ranges.iter().fold(0, |sum, range| sum.saturating_add(range.size()))
     }
 
     /// Whether `address` is in the set.
     pub fn contains(&self, address: IpAddr) -> bool {
         let at = self.ranges.partition_point(|range| range.last() < address);
-        self.ranges
-            .get(at)
-            .is_some_and(|range| range.contains(address))
+        self.ranges.get(at).is_some_and(|range| range.contains(address))
     }
 
     /// The addresses that are in either set.
@@ -67,10 +63,7 @@ impl RangeSet {
     /// The addresses that are in both sets.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
-        let (mut left, mut right) = (
-            self.ranges.iter().peekable(),
-            other.ranges.iter().peekable(),
-        );
+        let (mut left, mut right) = (self.ranges.iter().peekable(), other.ranges.iter().peekable());
         let mut ranges = Vec::new();
         while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
             if a.family() == b.family() {
@@ -97,13 +90,9 @@ impl RangeSet {
         for range in &self.ranges {
             let family = range.family();
             let (mut next, last) = (range.first_integer(), range.last_integer());
-            let from = other
-                .ranges
-                .partition_point(|hole| hole.last() < range.first());
+            let from = other.ranges.partition_point(|hole| hole.last() < range.first());
             let mut left_over = true;
-            for hole in other.ranges[from..]
-                .iter()
-                .take_while(|hole| hole.first() <= range.last())
+            for hole in other.ranges[from..].iter().take_while(|hole| hole.first() <= range.last())
             {
                 if hole.first_integer() > next {
                     let end = hole.first_integer() - 1;
@@ -130,9 +119,7 @@ impl RangeSet {
 
 impl From<AddressRange> for RangeSet {
     fn from(range: AddressRange) -> Self {
-        Self {
-            ranges: alloc::vec![range],
-        }
+        Self { ranges: alloc::vec![range] }
     }
 }
 

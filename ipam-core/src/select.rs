@@ -99,32 +99,14 @@ impl fmt::Display for RefusalReason {
             Self::Node { wanted, asking } => {
                 write!(f, "nodeName is {}, this node is {asking}", Listed(wanted))
             }
-            Self::Namespace {
-                wanted,
-                asking: Some(asking),
-            } => {
-                write!(
-                    f,
-                    "namespaceName is {}, the pod's is {asking}",
-                    Listed(wanted)
-                )
+            Self::Namespace { wanted, asking: Some(asking) } => {
+                write!(f, "namespaceName is {}, the pod's is {asking}", Listed(wanted))
             }
-            Self::Namespace {
-                wanted,
-                asking: None,
-            } => {
-                write!(
-                    f,
-                    "namespaceName is {}, the runtime named none",
-                    Listed(wanted)
-                )
+            Self::Namespace { wanted, asking: None } => {
+                write!(f, "namespaceName is {}, the runtime named none", Listed(wanted))
             }
             Self::Network { wanted, asking } => {
-                write!(
-                    f,
-                    "multusName is {}, this network is {asking}",
-                    Listed(wanted)
-                )
+                write!(f, "multusName is {}, this network is {asking}", Listed(wanted))
             }
         }
     }
@@ -148,20 +130,16 @@ impl<T: fmt::Display> fmt::Display for Listed<'_, T> {
 /// node, namespace and network go first, in this order of weight (the peer's); among equals the
 /// order of [`Source::Named`] or of `pools` decides.
 pub fn select<'a>(pools: &'a [Pool], source: &Source, asker: &Asker) -> Selection<'a> {
-    let mut selection = Selection {
-        candidates: Vec::new(),
-        refusals: Vec::new(),
-    };
+    let mut selection = Selection { candidates: Vec::new(), refusals: Vec::new() };
     let mut offered: Vec<&Pool> = Vec::new();
     if let Source::Named(names) = source {
         for (index, name) in names.iter().enumerate() {
             match pools.iter().find(|pool| pool.name() == name) {
                 _ if names[..index].contains(name) => {}
                 Some(pool) => offered.push(pool),
-                None => selection.refusals.push(Refusal {
-                    pool: name.clone(),
-                    reason: RefusalReason::Unknown,
-                }),
+                None => selection
+                    .refusals
+                    .push(Refusal { pool: name.clone(), reason: RefusalReason::Unknown }),
             }
         }
     }
@@ -175,19 +153,13 @@ pub fn select<'a>(pools: &'a [Pool], source: &Source, asker: &Asker) -> Selectio
             Source::Named(names) if names.contains(pool.name()) => continue,
             Source::Named(_) => RefusalReason::NotNamed,
         };
-        selection.refusals.push(Refusal {
-            pool: pool.name().clone(),
-            reason,
-        });
+        selection.refusals.push(Refusal { pool: pool.name().clone(), reason });
     }
     for pool in offered {
         match refusal(pool, asker) {
             None => selection.candidates.push(pool),
             Some(reason) => {
-                selection.refusals.push(Refusal {
-                    pool: pool.name().clone(),
-                    reason,
-                });
+                selection.refusals.push(Refusal { pool: pool.name().clone(), reason });
             }
         }
     }
@@ -212,10 +184,8 @@ fn refusal(pool: &Pool, asker: &Asker) -> Option<RefusalReason> {
             asking: asker.node.clone(),
         });
     }
-    let in_namespace = asker
-        .namespace
-        .as_ref()
-        .is_some_and(|asking| pool.namespaces().contains(asking));
+    let in_namespace =
+        asker.namespace.as_ref().is_some_and(|asking| pool.namespaces().contains(asking));
     if !pool.namespaces().is_empty() && !in_namespace {
         return Some(RefusalReason::Namespace {
             wanted: pool.namespaces().to_vec(),
@@ -223,10 +193,7 @@ fn refusal(pool: &Pool, asker: &Asker) -> Option<RefusalReason> {
         });
     }
     if !pool.networks().is_empty()
-        && !pool
-            .networks()
-            .iter()
-            .any(|network| network.matches(&asker.network))
+        && !pool.networks().iter().any(|network| network.matches(&asker.network))
     {
         return Some(RefusalReason::Network {
             wanted: pool.networks().to_vec(),
@@ -250,19 +217,12 @@ pub struct NoPool {
 
 impl fmt::Display for NoPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "no pool for node {} and network {}",
-            self.node, self.network
-        )?;
+        write!(f, "no pool for node {} and network {}", self.node, self.network)?;
         if self.refusals.is_empty() {
             return f.write_str(": no pool is stored, apply one");
         }
-        let refusals: Vec<String> = self
-            .refusals
-            .iter()
-            .map(alloc::string::ToString::to_string)
-            .collect();
+        let refusals: Vec<String> =
+            self.refusals.iter().map(alloc::string::ToString::to_string).collect();
         write!(f, ": {}", refusals.join("; "))
     }
 }

@@ -18,11 +18,7 @@ pub struct Violation {
 
 impl Violation {
     pub(crate) fn new(field: &str, value: &str, rule: String) -> Self {
-        Self {
-            field: field.to_string(),
-            value: value.to_string(),
-            rule,
-        }
+        Self { field: field.to_string(), value: value.to_string(), rule }
     }
 }
 
@@ -57,9 +53,7 @@ impl Violations {
         value: &str,
         outcome: Result<T, E>,
     ) -> Option<T> {
-        outcome
-            .map_err(|error| self.push(Violation::new(field, value, error.to_string())))
-            .ok()
+        outcome.map_err(|error| self.push(Violation::new(field, value, error.to_string()))).ok()
     }
 
     pub(crate) fn into_result(self) -> Result<(), Self> {

@@ -13,9 +13,7 @@ impl Occupancy for Held<'_> {
     type Error = Infallible;
 
     fn lowest_free(&self, range: &AddressRange) -> Result<Option<IpAddr>, Infallible> {
-        Ok(range
-            .addresses()
-            .find(|address| !self.0.contains_key(address)))
+        Ok(range.addresses().find(|address| !self.0.contains_key(address)))
     }
 }
 
@@ -46,25 +44,15 @@ fn pools() -> (Vec<Pool>, Vec<Naive>) {
     let table = [
         ("a", "10.0.0.0/24", "10.0.0.2-10.0.0.4", Some(0), Some(0)),
         ("b", "10.0.0.0/24", "10.0.0.8-10.0.0.9", Some(0), None),
-        (
-            "c",
-            "10.0.1.0/24",
-            "10.0.1.250-10.0.1.255",
-            Some(1),
-            Some(1),
-        ),
+        ("c", "10.0.1.0/24", "10.0.1.250-10.0.1.255", Some(1), Some(1)),
         ("d", "fd00::/64", "fd00::-fd00::3", None, Some(1)),
     ];
     let build = |(name, subnet, ips, node, network): (&str, &str, &str, _, _)| {
         let spec = PoolSpec {
             subnet: subnet.into(),
             ips: vec![ips.into()],
-            node_name: Option::<u8>::into_iter(node)
-                .map(|n| format!("node{n}"))
-                .collect(),
-            multus_name: Option::<u8>::into_iter(network)
-                .map(|n| format!("net{n}"))
-                .collect(),
+            node_name: Option::<u8>::into_iter(node).map(|n| format!("node{n}")).collect(),
+            multus_name: Option::<u8>::into_iter(network).map(|n| format!("net{n}")).collect(),
             default: Some(true),
             ..PoolSpec::default()
         };
@@ -72,14 +60,7 @@ fn pools() -> (Vec<Pool>, Vec<Naive>) {
         let mut addresses: BTreeSet<IpAddr> =
             ips.parse::<AddressRange>().unwrap().addresses().collect();
         addresses.retain(|address| !edges.contains(address));
-        (
-            Pool::new(name, &spec).unwrap(),
-            Naive {
-                node,
-                network,
-                addresses,
-            },
-        )
+        (Pool::new(name, &spec).unwrap(), Naive { node, network, addresses })
     };
     table.into_iter().map(build).unzip()
 }
@@ -103,11 +84,9 @@ fn oracle(
             continue;
         }
         fitting.sort_by_key(|pool| (pool.node.is_none(), pool.network.is_none()));
-        let free = fitting.iter().find_map(|pool| {
-            pool.addresses
-                .iter()
-                .find(|address| !held.contains_key(address))
-        });
+        let free = fitting
+            .iter()
+            .find_map(|pool| pool.addresses.iter().find(|address| !held.contains_key(address)));
         given.push(*free?);
     }
     (!given.is_empty()).then_some(given)

@@ -19,10 +19,7 @@ fn refused(change: impl FnOnce(&mut PoolSpec)) -> String {
 
 #[test]
 fn each_rule_names_field_value_and_rule() {
-    let route = |dst: &str, gw: &str| RouteSpec {
-        dst: dst.into(),
-        gw: gw.into(),
-    };
+    let route = |dst: &str, gw: &str| RouteSpec { dst: dst.into(), gw: gw.into() };
     for (shown, expected) in [
         (
             refused(|s| s.ips = vec!["10.0.0.1".into()]),
@@ -48,18 +45,12 @@ fn each_rule_names_field_value_and_rule() {
             refused(|s| s.subnet = "172.31.192.1/20".into()),
             r#"spec.subnet "172.31.192.1/20": it has bits set behind its prefix: write 172.31.192.0/20"#,
         ),
-        (
-            refused(|s| s.subnet = "172.31".into()),
-            r#"spec.subnet "172.31": it must be a CIDR"#,
-        ),
+        (refused(|s| s.subnet = "172.31".into()), r#"spec.subnet "172.31": it must be a CIDR"#),
         (
             refused(|s| s.gateway = Some("10.0.0.1".into())),
             r#"spec.gateway "10.0.0.1": it must lie in the subnet"#,
         ),
-        (
-            refused(|s| s.gateway = Some("x".into())),
-            r#"spec.gateway "x": it must be an address"#,
-        ),
+        (refused(|s| s.gateway = Some("x".into())), r#"spec.gateway "x": it must be an address"#),
         (
             refused(|s| s.ip_version = Some(6)),
             r#"spec.ipVersion "6": the subnet 172.31.192.0/20 is IPv4"#,
@@ -85,23 +76,14 @@ fn each_rule_names_field_value_and_rule() {
             }),
             "spec.routes[1].dst \"10.1.0.0/8\": another route has the same destination",
         ),
-        (
-            refused(|s| s.multus_name = vec!["a/b/c".into()]),
-            "spec.multusName[0] \"a/b/c\":",
-        ),
+        (refused(|s| s.multus_name = vec!["a/b/c".into()]), "spec.multusName[0] \"a/b/c\":"),
         (
             refused(|s| s.node_name = vec![String::new()]),
             "spec.nodeName[0] \"\": a node name must not be empty",
         ),
-        (
-            Pool::new("Big", &spec()).unwrap_err().to_string(),
-            "metadata.name \"Big\":",
-        ),
+        (Pool::new("Big", &spec()).unwrap_err().to_string(), "metadata.name \"Big\":"),
     ] {
-        assert!(
-            shown.contains(expected),
-            "{shown}\n does not contain\n{expected}"
-        );
+        assert!(shown.contains(expected), "{shown}\n does not contain\n{expected}");
     }
 }
 
@@ -111,11 +93,7 @@ fn all_violations_are_reported_at_once() {
     spec.ips = vec!["9.9.9.9".into(), "b-a".into()];
     spec.gateway = Some("8.8.8.8".into());
     let violations = Pool::new("p", &spec).unwrap_err();
-    let fields: Vec<&str> = violations
-        .as_slice()
-        .iter()
-        .map(|v| v.field.as_str())
-        .collect();
+    let fields: Vec<&str> = violations.as_slice().iter().map(|v| v.field.as_str()).collect();
     assert_eq!(fields, ["spec.ips[0]", "spec.ips[1]", "spec.gateway"]);
 }
 
@@ -130,10 +108,7 @@ fn gateway_network_broadcast_and_router_anycast_are_never_assigned() {
         };
         Pool::new("p", &spec).unwrap().assignable().to_string()
     };
-    assert_eq!(
-        assignable("10.0.0.0/29", Some("10.0.0.3")),
-        "10.0.0.1-10.0.0.2,10.0.0.4-10.0.0.6"
-    );
+    assert_eq!(assignable("10.0.0.0/29", Some("10.0.0.3")), "10.0.0.1-10.0.0.2,10.0.0.4-10.0.0.6");
     assert_eq!(assignable("10.0.0.0/30", None), "10.0.0.1-10.0.0.2");
     assert_eq!(assignable("10.0.0.0/31", None), "10.0.0.0-10.0.0.1");
     assert_eq!(assignable("10.0.0.7/32", None), "10.0.0.7");
@@ -155,10 +130,7 @@ fn an_empty_pool_is_legal_and_exclusions_are_subtracted() {
 fn the_canonical_spec_gives_the_same_pool_again() {
     let mut spec = spec();
     spec.ips = vec!["172.31.199.3".into(), "172.31.199.1 - 172.31.199.2".into()];
-    spec.routes = vec![RouteSpec {
-        dst: "10.1.2.3/8".into(),
-        gw: "172.31.207.253".into(),
-    }];
+    spec.routes = vec![RouteSpec { dst: "10.1.2.3/8".into(), gw: "172.31.207.253".into() }];
     spec.multus_name = vec!["kube-system/ipvlan-eth0".into(), "b".into()];
     spec.namespace_name = vec!["default".into()];
     spec.default = Some(true);
@@ -177,15 +149,7 @@ fn an_unknown_spec_field_is_refused_by_name_and_status_is_not_read() {
         ))
     };
     let read = document(r#"{"subnet":"10.0.0.0/8","ips":null,"gateway":null}"#).unwrap();
-    assert_eq!(
-        read.spec,
-        PoolSpec {
-            subnet: "10.0.0.0/8".into(),
-            ..PoolSpec::default()
-        }
-    );
-    let error = document(r#"{"subnet":"10.0.0.0/8","exludeIPs":[]}"#)
-        .unwrap_err()
-        .to_string();
+    assert_eq!(read.spec, PoolSpec { subnet: "10.0.0.0/8".into(), ..PoolSpec::default() });
+    let error = document(r#"{"subnet":"10.0.0.0/8","exludeIPs":[]}"#).unwrap_err().to_string();
     assert!(error.contains("exludeIPs"), "{error}");
 }

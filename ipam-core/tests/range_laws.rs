@@ -20,35 +20,22 @@ fn address(index: u8) -> IpAddr {
 
 fn ranges() -> impl Strategy<Value = Vec<AddressRange>> {
     let range = (0..4_u8, 0..16_u8, 0..16_u8).prop_map(|(block, a, b)| {
-        AddressRange::new(
-            address(block * 16 + a.min(b)),
-            address(block * 16 + a.max(b)),
-        )
-        .unwrap()
+        AddressRange::new(address(block * 16 + a.min(b)), address(block * 16 + a.max(b))).unwrap()
     });
     prop::collection::vec(range, 0..8)
 }
 
 fn naive(ranges: &[AddressRange]) -> BTreeSet<IpAddr> {
-    (0..64)
-        .map(address)
-        .filter(|a| ranges.iter().any(|range| range.contains(*a)))
-        .collect()
+    (0..64).map(address).filter(|a| ranges.iter().any(|range| range.contains(*a))).collect()
 }
 
 fn members(set: &RangeSet) -> BTreeSet<IpAddr> {
-    set.ranges()
-        .iter()
-        .flat_map(AddressRange::addresses)
-        .collect()
+    set.ranges().iter().flat_map(AddressRange::addresses).collect()
 }
 
 fn assert_canonical(set: &RangeSet) {
     for pair in set.ranges().windows(2) {
-        assert!(
-            pair[0].last() < pair[1].first(),
-            "{set} is not sorted and disjoint"
-        );
+        assert!(pair[0].last() < pair[1].first(), "{set} is not sorted and disjoint");
         let joined: RangeSet = pair.iter().copied().collect();
         assert_eq!(joined.ranges().len(), 2, "{set} has adjacent ranges");
     }
@@ -101,10 +88,8 @@ proptest! {
 
 #[test]
 fn whole_families_need_no_enumeration() {
-    let all: RangeSet = ["0.0.0.0/0", "::/0"]
-        .iter()
-        .map(|t| t.parse::<AddressRange>().unwrap())
-        .collect();
+    let all: RangeSet =
+        ["0.0.0.0/0", "::/0"].iter().map(|t| t.parse::<AddressRange>().unwrap()).collect();
     assert_eq!(all.size(), u128::MAX, "2^32 + 2^128 saturates");
     let hole: RangeSet = RangeSet::from("::ffff".parse::<AddressRange>().unwrap());
     assert_eq!(all.difference(&hole).ranges().len(), 3);

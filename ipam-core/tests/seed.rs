@@ -27,47 +27,15 @@ fn pools() -> Vec<Pool> {
     let (net192, gw192) = ("192.168.0.0/24", "192.168.0.253");
     let (eth0, eth1) = ("kube-system/ipvlan-eth0", "kube-system/ipvlan-eth1");
     vec![
-        pool(
-            "master-172",
-            net172,
-            "172.31.199.185-172.31.199.189",
-            gw172,
-            "master",
-            eth0,
-        ),
-        pool(
-            "master-192",
-            net192,
-            "192.168.0.156-192.168.0.160",
-            gw192,
-            "master",
-            eth1,
-        ),
-        pool(
-            "worker-172",
-            net172,
-            "172.31.199.190-172.31.199.194",
-            gw172,
-            "worker",
-            eth0,
-        ),
-        pool(
-            "worker-192",
-            net192,
-            "192.168.0.161-192.168.0.165",
-            gw192,
-            "worker",
-            eth1,
-        ),
+        pool("master-172", net172, "172.31.199.185-172.31.199.189", gw172, "master", eth0),
+        pool("master-192", net192, "192.168.0.156-192.168.0.160", gw192, "master", eth1),
+        pool("worker-172", net172, "172.31.199.190-172.31.199.194", gw172, "worker", eth0),
+        pool("worker-192", net192, "192.168.0.161-192.168.0.165", gw192, "worker", eth1),
     ]
 }
 
 fn asker(node: &str, network: &str) -> Asker {
-    Asker {
-        node: node.parse().unwrap(),
-        network: network.parse().unwrap(),
-        namespace: None,
-    }
+    Asker { node: node.parse().unwrap(), network: network.parse().unwrap(), namespace: None }
 }
 
 #[derive(Default)]
@@ -97,23 +65,15 @@ fn node_and_network_decide_the_pool() {
         ("worker", "ipvlan-eth1", "192.168.0.161"),
     ] {
         let given = ask(&pools, &asker(node, network), &Held::default()).unwrap();
-        assert_eq!(
-            given,
-            [expected.parse::<IpAddr>().unwrap()],
-            "{node} {network}"
-        );
+        assert_eq!(given, [expected.parse::<IpAddr>().unwrap()], "{node} {network}");
     }
 }
 
 #[test]
 fn no_pool_lists_each_pool_with_the_rule_that_refused_it() {
-    let error = ask(
-        &pools(),
-        &asker("worker", "kube-system/ipvlan-eth2"),
-        &Held::default(),
-    )
-    .unwrap_err()
-    .to_string();
+    let error = ask(&pools(), &asker("worker", "kube-system/ipvlan-eth2"), &Held::default())
+        .unwrap_err()
+        .to_string();
     for part in [
         "no pool for node worker and network kube-system/ipvlan-eth2",
         "master-172: nodeName is [master], this node is worker",
@@ -122,9 +82,7 @@ fn no_pool_lists_each_pool_with_the_rule_that_refused_it() {
     ] {
         assert!(error.contains(part), "{error}\n does not contain {part}");
     }
-    let none = ask(&[], &asker("worker", "n"), &Held::default())
-        .unwrap_err()
-        .to_string();
+    let none = ask(&[], &asker("worker", "n"), &Held::default()).unwrap_err().to_string();
     assert!(none.contains("no pool is stored"), "{none}");
 }
 
@@ -139,10 +97,7 @@ fn a_full_pool_refuses_by_name_and_total() {
     }
     let error = ask(&pools, &asker, &held).unwrap_err();
     assert!(matches!(error, Refused::Exhausted { .. }));
-    assert!(
-        error.to_string().contains("master-172 (5 of 5 held)"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("master-172 (5 of 5 held)"), "{error}");
 }
 
 #[test]
@@ -157,11 +112,7 @@ fn the_more_specific_pool_goes_first_and_names_override_defaults() {
     let asker = asker("master", "kube-system/ipvlan-eth0");
     let names = |source: &Source| -> Vec<String> {
         let selection = select(&pools, source, &asker);
-        selection
-            .candidates
-            .iter()
-            .map(|pool| pool.name().to_string())
-            .collect()
+        selection.candidates.iter().map(|pool| pool.name().to_string()).collect()
     };
     assert_eq!(names(&Source::Defaults), ["master-172", "aa-open"]);
     let open = "aa-open".parse().unwrap();
@@ -174,14 +125,9 @@ fn a_disabled_pool_a_foreign_namespace_and_a_missing_name_are_refused() {
     off.disable = Some(true);
     let mut spaced = pools()[0].spec();
     spaced.namespace_name = vec!["prod".into()];
-    let pools = [
-        Pool::new("off", &off).unwrap(),
-        Pool::new("spaced", &spaced).unwrap(),
-    ];
+    let pools = [Pool::new("off", &off).unwrap(), Pool::new("spaced", &spaced).unwrap()];
     let mut asker = asker("master", "ipvlan-eth0");
-    let named = ["off", "gone", "spaced"]
-        .map(|name| name.parse().unwrap())
-        .to_vec();
+    let named = ["off", "gone", "spaced"].map(|name| name.parse().unwrap()).to_vec();
     let refusals = |asker: &Asker| -> String {
         let selection = select(&pools, &Source::Named(named.clone()), asker);
         let lines: Vec<String> = selection.refusals.iter().map(ToString::to_string).collect();
@@ -190,10 +136,7 @@ fn a_disabled_pool_a_foreign_namespace_and_a_missing_name_are_refused() {
     let text = refusals(&asker);
     assert!(text.contains("off: disable is true"), "{text}");
     assert!(text.contains("gone: no such pool"), "{text}");
-    assert!(
-        text.contains("spaced: namespaceName is [prod], the runtime named none"),
-        "{text}"
-    );
+    assert!(text.contains("spaced: namespaceName is [prod], the runtime named none"), "{text}");
     asker.namespace = Some("prod".parse().unwrap());
     assert!(!refusals(&asker).contains("spaced"));
 }
@@ -217,10 +160,7 @@ fn lease(address: &str, pool: &str) -> Lease {
 fn applying_is_idempotent_and_sees_updates() {
     let stored = pools();
     assert_eq!(apply(&[], &stored, &[]).unwrap(), [Change::Created; 4]);
-    assert_eq!(
-        apply(&stored, &stored, &[]).unwrap(),
-        [Change::Unchanged; 4]
-    );
+    assert_eq!(apply(&stored, &stored, &[]).unwrap(), [Change::Unchanged; 4]);
     let mut grown = stored[0].spec();
     grown.ips.push("172.31.199.200".into());
     let grown = [Pool::new("master-172", &grown).unwrap()];
@@ -242,33 +182,19 @@ fn rules_across_pools_are_enforced() {
         "{same}"
     );
     let wider = refused("wide", &|s| s.subnet = "172.16.0.0/12".into(), &[]);
-    assert!(
-        wider.contains("overlaps the subnet 172.31.192.0/20 of pool master-172"),
-        "{wider}"
-    );
+    assert!(wider.contains("overlaps the subnet 172.31.192.0/20 of pool master-172"), "{wider}");
     let moved = refused(
         "master-172",
-        &|s| {
-            *s = PoolSpec {
-                subnet: "10.0.0.0/8".into(),
-                ..PoolSpec::default()
-            }
-        },
+        &|s| *s = PoolSpec { subnet: "10.0.0.0/8".into(), ..PoolSpec::default() },
         &[],
     );
-    assert!(
-        moved.contains("the subnet of a pool never changes"),
-        "{moved}"
-    );
+    assert!(moved.contains("the subnet of a pool never changes"), "{moved}");
     let shrunk = refused(
         "master-172",
         &|s| s.ips = vec!["172.31.199.186-172.31.199.189".into()],
         &[lease("172.31.199.185", "master-172")],
     );
-    assert!(
-        shrunk.contains("172.31.199.185 is held by ipvlan-eth0/c1/eth0"),
-        "{shrunk}"
-    );
+    assert!(shrunk.contains("172.31.199.185 is held by ipvlan-eth0/c1/eth0"), "{shrunk}");
 }
 
 #[test]
@@ -279,8 +205,5 @@ fn one_name_with_two_contents_is_refused_and_twice_the_same_is_not() {
     let other = Pool::new("master-172", &other).unwrap();
     assert!(apply(&[], &[first.clone(), first.clone()], &[]).is_ok());
     let error = apply(&[], &[first, other], &[]).unwrap_err()[0].to_string();
-    assert!(
-        error.contains("an earlier document has the same name"),
-        "{error}"
-    );
+    assert!(error.contains("an earlier document has the same name"), "{error}");
 }

@@ -69,11 +69,7 @@ struct PodRecord {
 }
 
 pub(crate) fn encode_lease(lease: &Lease) -> Vec<u8> {
-    let Attachment {
-        network,
-        container,
-        ifname,
-    } = &lease.attachment;
+    let Attachment { network, container, ifname } = &lease.attachment;
     seal(
         LEASE_1,
         &LeaseRecord {
@@ -82,16 +78,8 @@ pub(crate) fn encode_lease(lease: &Lease) -> Vec<u8> {
             container: container.to_string(),
             ifname: ifname.to_string(),
             pod: lease.pod.clone().map(|pod| {
-                let PodRef {
-                    namespace,
-                    name,
-                    uid,
-                } = pod;
-                PodRecord {
-                    namespace,
-                    name,
-                    uid,
-                }
+                let PodRef { namespace, name, uid } = pod;
+                PodRecord { namespace, name, uid }
             }),
             netns: lease.netns.clone(),
             since_unix_seconds: lease.since_unix_seconds,
@@ -109,17 +97,7 @@ pub(crate) fn decode_lease(address: IpAddr, bytes: &[u8]) -> Result<Lease, Codec
             container: record.container.parse().map_err(content)?,
             ifname: record.ifname.parse().map_err(content)?,
         },
-        pod: record.pod.map(
-            |PodRecord {
-                 namespace,
-                 name,
-                 uid,
-             }| PodRef {
-                namespace,
-                name,
-                uid,
-            },
-        ),
+        pod: record.pod.map(|PodRecord { namespace, name, uid }| PodRef { namespace, name, uid }),
         netns: record.netns,
         since_unix_seconds: record.since_unix_seconds,
     })
@@ -158,14 +136,10 @@ fn seal<R: Encode>(kind: u8, record: &R) -> Vec<u8> {
 
 fn open<R: Decode<()>>(expected: u8, bytes: &[u8]) -> Result<R, CodecError> {
     let Some((&[found, ref stored @ ..], payload)) = bytes.split_first_chunk::<HEADER>() else {
-        return Err(CodecError::Length {
-            length: bytes.len(),
-        });
+        return Err(CodecError::Length { length: bytes.len() });
     };
     if bytes.len() > LONGEST_RECORD {
-        return Err(CodecError::Length {
-            length: bytes.len(),
-        });
+        return Err(CodecError::Length { length: bytes.len() });
     }
     if found != expected {
         return Err(CodecError::Kind { expected, found });
@@ -176,10 +150,7 @@ fn open<R: Decode<()>>(expected: u8, bytes: &[u8]) -> Result<R, CodecError> {
     }
     let (record, read) = bincode::decode_from_slice(payload, bounds()).map_err(content)?;
     if read != payload.len() {
-        return Err(CodecError::Content(format!(
-            "{} bytes too many",
-            payload.len() - read
-        )));
+        return Err(CodecError::Content(format!("{} bytes too many", payload.len() - read)));
     }
     Ok(record)
 }
@@ -221,11 +192,7 @@ mod tests {
                 container: "c1".parse().unwrap(),
                 ifname: "eth0".parse().unwrap(),
             },
-            pod: Some(PodRef {
-                namespace: "default".into(),
-                name: "p".into(),
-                uid: None,
-            }),
+            pod: Some(PodRef { namespace: "default".into(), name: "p".into(), uid: None }),
             netns: Some("/run/netns/p".into()),
             since_unix_seconds: 1_700_000_000,
         }
@@ -262,13 +229,7 @@ mod tests {
         let addresses = ["10.0.0.1", "fd00::1"].map(|text| text.parse().unwrap());
         assert_eq!(
             hex(&encode_holdings(&addresses)),
-            concat!(
-                "31",
-                "22a4db1a",
-                "02",
-                "000a000001",
-                "01fd000000000000000000000000000001"
-            )
+            concat!("31", "22a4db1a", "02", "000a000001", "01fd000000000000000000000000000001")
         );
         let spec = PoolSpec {
             subnet: "10.0.0.0/24".into(),
@@ -285,15 +246,9 @@ mod tests {
     #[test]
     fn records_read_back() {
         let lease = lease();
-        assert_eq!(
-            decode_lease(lease.address, &encode_lease(&lease)).unwrap(),
-            lease
-        );
+        assert_eq!(decode_lease(lease.address, &encode_lease(&lease)).unwrap(), lease);
         let addresses: Vec<IpAddr> = vec!["10.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
-        assert_eq!(
-            decode_holdings(&encode_holdings(&addresses)).unwrap(),
-            addresses
-        );
+        assert_eq!(decode_holdings(&encode_holdings(&addresses)).unwrap(), addresses);
     }
 
     #[test]
@@ -306,17 +261,11 @@ mod tests {
             assert!(decode_lease(lease.address, &damaged).is_err(), "bit {bit}");
         }
         for length in 0..bytes.len() {
-            assert!(
-                decode_lease(lease.address, &bytes[..length]).is_err(),
-                "cut at {length}"
-            );
+            assert!(decode_lease(lease.address, &bytes[..length]).is_err(), "cut at {length}");
         }
         let mut longer = bytes;
         longer.push(0);
-        assert!(
-            decode_lease(lease.address, &longer).is_err(),
-            "a byte too many"
-        );
+        assert!(decode_lease(lease.address, &longer).is_err(), "a byte too many");
     }
 
     /// A length that claims more than there is must not reserve memory for it.
@@ -327,22 +276,13 @@ mod tests {
         let mut bytes = vec![HOLDINGS_1];
         bytes.extend_from_slice(&checksum(HOLDINGS_1, &payload).to_le_bytes());
         bytes.extend_from_slice(&payload);
-        assert!(matches!(
-            decode_holdings(&bytes),
-            Err(CodecError::Content(_))
-        ));
+        assert!(matches!(decode_holdings(&bytes), Err(CodecError::Content(_))));
     }
 
     #[test]
     fn a_record_of_another_kind_is_refused() {
         let bytes = encode_holdings(&[]);
         let error = decode_pool(&bytes).unwrap_err();
-        assert_eq!(
-            error,
-            CodecError::Kind {
-                expected: POOL_1,
-                found: HOLDINGS_1
-            }
-        );
+        assert_eq!(error, CodecError::Kind { expected: POOL_1, found: HOLDINGS_1 });
     }
 }

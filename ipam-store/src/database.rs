@@ -62,11 +62,7 @@ impl Location {
     fn open_locked(&self, lock: Lock) -> Result<Opened<redb::Database>, Error> {
         let path = self.file();
         match redb::Database::open(&path) {
-            Ok(database) => Ok(Opened {
-                database,
-                path,
-                _lock: lock,
-            }),
+            Ok(database) => Ok(Opened { database, path, _lock: lock }),
             Err(redb::DatabaseError::Storage(redb::StorageError::Io(error)))
                 if error.kind() == io::ErrorKind::NotFound =>
             {
@@ -84,11 +80,7 @@ impl Location {
         }
         let lock = self.lock()?;
         match ReadOnlyDatabase::open(&path) {
-            Ok(database) => Ok(Snapshot::Clean(Opened {
-                database,
-                path,
-                _lock: lock,
-            })),
+            Ok(database) => Ok(Snapshot::Clean(Opened { database, path, _lock: lock })),
             // The last writer was killed: only an open for writing puts the file in order.
             Err(redb::DatabaseError::RepairAborted) => {
                 self.open_locked(lock).map(Snapshot::Repaired)
@@ -109,15 +101,11 @@ impl Location {
         }
         let failed = |error: redb::Error| database_error("create", &draft)(error);
         let database = redb::Database::create(&draft).map_err(|error| failed(error.into()))?;
-        let transaction = database
-            .begin_write()
-            .map_err(|error| failed(error.into()))?;
+        let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
         fill(&transaction).map_err(|error| failed(error.into()))?;
         transaction.commit().map_err(|error| failed(error.into()))?;
         drop(database);
-        File::open(&draft)
-            .and_then(|file| file.sync_all())
-            .map_err(io_error("sync", &draft))?;
+        File::open(&draft).and_then(|file| file.sync_all()).map_err(io_error("sync", &draft))?;
         fs::rename(&draft, &path).map_err(io_error("rename", &draft))?;
         File::open(&self.directory)
             .and_then(|directory| directory.sync_all())
@@ -198,18 +186,10 @@ pub(crate) fn database_error(
     path: &Path,
 ) -> impl Fn(redb::Error) -> Error + use<> {
     let path = path.to_path_buf();
-    move |source| Error::Database {
-        operation,
-        path: path.clone(),
-        source: Box::new(source),
-    }
+    move |source| Error::Database { operation, path: path.clone(), source: Box::new(source) }
 }
 
 fn io_error(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> Error + use<> {
     let path = path.to_path_buf();
-    move |source| Error::Io {
-        operation,
-        path: path.clone(),
-        source,
-    }
+    move |source| Error::Io { operation, path: path.clone(), source }
 }

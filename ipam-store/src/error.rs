@@ -95,10 +95,7 @@ pub enum AllocateError {
     #[error("{0}")]
     Refused(Refused),
     /// The attachment holds addresses already: release it first.
-    #[error(
-        "{attachment} already holds {}: release it first (DEL)",
-        listed(leases)
-    )]
+    #[error("{attachment} already holds {}: release it first (DEL)", listed(leases))]
     AlreadyHeld {
         /// Who asked.
         attachment: Box<Attachment>,
@@ -111,10 +108,7 @@ pub enum AllocateError {
 }
 
 fn listed(leases: &[Lease]) -> String {
-    let addresses: Vec<String> = leases
-        .iter()
-        .map(|lease| lease.address.to_string())
-        .collect();
+    let addresses: Vec<String> = leases.iter().map(|lease| lease.address.to_string()).collect();
     addresses.join(", ")
 }
 

@@ -25,11 +25,7 @@ impl Lock {
     /// Waits for the lock, at most `patience`. Waiters are served in the order of their arrival.
     pub(crate) fn acquire(path: &Path, patience: Duration) -> Result<Self, Error> {
         let failed = |operation| {
-            move |source: io::Error| Error::Io {
-                operation,
-                path: path.to_path_buf(),
-                source,
-            }
+            move |source: io::Error| Error::Io { operation, path: path.to_path_buf(), source }
         };
         let file = OpenOptions::new()
             .read(true)
@@ -43,10 +39,7 @@ impl Lock {
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
         }
-        let inode = file
-            .metadata()
-            .map_err(failed("look at the lock file"))?
-            .ino();
+        let inode = file.metadata().map_err(failed("look at the lock file"))?.ino();
         // flock has no deadline, so a thread of its own waits. If it gets the lock after the
         // deadline, nobody receives the file, and dropping it releases the lock again.
         let (sender, receiver) = mpsc::sync_channel(1);
@@ -74,10 +67,7 @@ fn holder_of(inode: u64) -> Option<Holder> {
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     let pid = locks.lines().find_map(|line| flock_owner(line, inode))?;
     let command = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    Some(Holder {
-        pid,
-        command: command.trim_end().to_string(),
-    })
+    Some(Holder { pid, command: command.trim_end().to_string() })
 }
 
 /// The owner in a line such as `7: FLOCK  ADVISORY  WRITE 4242 fe:00:917 0 EOF`. Waiters have
@@ -101,13 +91,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         let held = Lock::acquire(&path, Duration::ZERO).unwrap();
-        let error = Lock::acquire(&path, Duration::from_millis(20))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains(&format!("pid {}", std::process::id())),
-            "{error}"
-        );
+        let error = Lock::acquire(&path, Duration::from_millis(20)).unwrap_err().to_string();
+        assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
         let waiter = thread::spawn({
             let path = path.clone();
             move || Lock::acquire(&path, Duration::from_secs(60)).map(drop)
@@ -123,14 +108,8 @@ mod tests {
         let line = "7: FLOCK  ADVISORY  WRITE 4242 fe:00:917 0 EOF";
         assert_eq!(flock_owner(line, 917), Some(4242));
         assert_eq!(flock_owner(line, 918), None);
-        assert_eq!(
-            flock_owner("7: -> FLOCK  ADVISORY  WRITE 1 fe:00:917 0 EOF", 917),
-            None
-        );
-        assert_eq!(
-            flock_owner("1: POSIX  ADVISORY  WRITE 4242 fe:00:917 0 EOF", 917),
-            None
-        );
+        assert_eq!(flock_owner("7: -> FLOCK  ADVISORY  WRITE 1 fe:00:917 0 EOF", 917), None);
+        assert_eq!(flock_owner("1: POSIX  ADVISORY  WRITE 4242 fe:00:917 0 EOF", 917), None);
         assert_eq!(flock_owner("", 917), None);
     }
 }

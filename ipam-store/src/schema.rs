@@ -47,9 +47,7 @@ pub(crate) fn address_of(key: AddressKey) -> Option<IpAddr> {
     let (family, bytes) = key.split_first_chunk::<1>()?;
     let bits = u128::from_be_bytes(bytes.try_into().ok()?);
     match family {
-        [4] => u32::try_from(bits)
-            .ok()
-            .map(|bits| Ipv4Addr::from_bits(bits).into()),
+        [4] => u32::try_from(bits).ok().map(|bits| Ipv4Addr::from_bits(bits).into()),
         [6] => Some(Ipv6Addr::from_bits(bits).into()),
         _ => None,
     }
@@ -57,11 +55,7 @@ pub(crate) fn address_of(key: AddressKey) -> Option<IpAddr> {
 
 /// The three names of an attachment, each ended by a NUL, which no name can contain.
 pub(crate) fn attachment_key(attachment: &Attachment) -> Vec<u8> {
-    let Attachment {
-        network,
-        container,
-        ifname,
-    } = attachment;
+    let Attachment { network, container, ifname } = attachment;
     let mut key = Vec::new();
     for name in [network.as_str(), container.as_str(), ifname.as_str()] {
         key.extend_from_slice(name.as_bytes());
@@ -76,24 +70,13 @@ mod tests {
 
     #[test]
     fn address_keys_sort_as_addresses_and_read_back() {
-        let addresses = [
-            "0.0.0.0",
-            "10.0.0.1",
-            "255.255.255.255",
-            "::",
-            "::1",
-            "fd00::",
-        ]
-        .map(|text| text.parse::<IpAddr>().unwrap());
+        let addresses = ["0.0.0.0", "10.0.0.1", "255.255.255.255", "::", "::1", "fd00::"]
+            .map(|text| text.parse::<IpAddr>().unwrap());
         assert!(addresses.map(address_key).is_sorted());
         for address in addresses {
             assert_eq!(address_of(address_key(address)), Some(address));
         }
         assert_eq!(address_of([5; 17]), None);
-        assert_eq!(
-            address_of([4; 17]),
-            None,
-            "an IPv4 key has nothing above 32 bits"
-        );
+        assert_eq!(address_of([4; 17]), None, "an IPv4 key has nothing above 32 bits");
     }
 }

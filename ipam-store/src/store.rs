@@ -104,12 +104,7 @@ pub struct Contents {
 impl Store {
     /// The store in `directory`, whose lock is waited for at most `patience`. Touches nothing.
     pub fn new(directory: impl Into<PathBuf>, patience: Duration) -> Self {
-        Self {
-            location: Location {
-                directory: directory.into(),
-                patience,
-            },
-        }
+        Self { location: Location { directory: directory.into(), patience } }
     }
 
     /// The directory.
@@ -133,19 +128,15 @@ impl Store {
             let (stored, leases) = (tables.pools()?, tables.leases()?);
             let changes =
                 ipam_core::apply(&stored, pools, &leases).map_err(ApplyError::Rejected)?;
-            for (pool, _) in pools
-                .iter()
-                .zip(&changes)
-                .filter(|(_, change)| **change != Change::Unchanged)
+            for (pool, _) in
+                pools.iter().zip(&changes).filter(|(_, change)| **change != Change::Unchanged)
             {
                 tables.put_pool(pool)?;
             }
             changes
         };
         if changes.iter().any(|change| *change != Change::Unchanged) {
-            transaction
-                .commit()
-                .map_err(|e| database_error("commit to", &path)(e.into()))?;
+            transaction.commit().map_err(|e| database_error("commit to", &path)(e.into()))?;
         }
         Ok(changes)
     }
@@ -189,9 +180,7 @@ impl Store {
             tables.put_leases(&request.attachment, grants.iter().map(|grant| &grant.lease))?;
             grants
         };
-        transaction
-            .commit()
-            .map_err(|e| database_error("commit to", &path)(e.into()))?;
+        transaction.commit().map_err(|e| database_error("commit to", &path)(e.into()))?;
         Ok(grants)
     }
 
@@ -210,9 +199,7 @@ impl Store {
         let path = self.location.file();
         let released = Tables::open(&transaction, &path)?.remove_leases(attachment)?;
         if !released.is_empty() {
-            transaction
-                .commit()
-                .map_err(|e| database_error("commit to", &path)(e.into()))?;
+            transaction.commit().map_err(|e| database_error("commit to", &path)(e.into()))?;
         }
         Ok(released)
     }

@@ -45,30 +45,20 @@ impl<'a> Tables<'a> {
 
     pub(crate) fn put_pool(&mut self, pool: &Pool) -> Result<(), Error> {
         let record = codec::encode_pool(pool);
-        self.pools
-            .insert(pool.name().as_str(), record.as_slice())
-            .map_err(failed(self.path))?;
+        self.pools.insert(pool.name().as_str(), record.as_slice()).map_err(failed(self.path))?;
         Ok(())
     }
 
     /// What the attachment holds.
     pub(crate) fn held_by(&self, attachment: &Attachment) -> Result<Vec<Lease>, Error> {
         let key = attachment_key(attachment);
-        let Some(record) = self
-            .attachments
-            .get(key.as_slice())
-            .map_err(self.failed())?
-        else {
+        let Some(record) = self.attachments.get(key.as_slice()).map_err(self.failed())? else {
             return Ok(Vec::new());
         };
         let addresses = decode_holdings(&record, attachment, self.path)?;
         let mut leases = Vec::with_capacity(addresses.len());
         for address in addresses {
-            if let Some(record) = self
-                .leases
-                .get(address_key(address))
-                .map_err(self.failed())?
-            {
+            if let Some(record) = self.leases.get(address_key(address)).map_err(self.failed())? {
                 leases.push(decode_lease(address, &record, self.path)?);
             }
         }
@@ -88,13 +78,8 @@ impl<'a> Tables<'a> {
                 .map_err(failed(self.path))?;
             addresses.push(lease.address);
         }
-        let (key, record) = (
-            attachment_key(attachment),
-            codec::encode_holdings(&addresses),
-        );
-        self.attachments
-            .insert(key.as_slice(), record.as_slice())
-            .map_err(failed(self.path))?;
+        let (key, record) = (attachment_key(attachment), codec::encode_holdings(&addresses));
+        self.attachments.insert(key.as_slice(), record.as_slice()).map_err(failed(self.path))?;
         Ok(())
     }
 
@@ -102,14 +87,10 @@ impl<'a> Tables<'a> {
     pub(crate) fn remove_leases(mut self, attachment: &Attachment) -> Result<Vec<Lease>, Error> {
         let leases = self.held_by(attachment)?;
         for lease in &leases {
-            self.leases
-                .remove(address_key(lease.address))
-                .map_err(failed(self.path))?;
+            self.leases.remove(address_key(lease.address)).map_err(failed(self.path))?;
         }
         let key = attachment_key(attachment);
-        self.attachments
-            .remove(key.as_slice())
-            .map_err(failed(self.path))?;
+        self.attachments.remove(key.as_slice()).map_err(failed(self.path))?;
         Ok(leases)
     }
 
@@ -142,10 +123,7 @@ pub(crate) fn contents(transaction: &ReadTransaction, path: &Path) -> Result<Con
     let failed = |error: redb::TableError| database_error("open the tables of", path)(error.into());
     let pools = transaction.open_table(POOLS).map_err(failed)?;
     let leases = transaction.open_table(LEASES).map_err(failed)?;
-    Ok(Contents {
-        pools: read_pools(&pools, path)?,
-        leases: read_leases(&leases, path)?,
-    })
+    Ok(Contents { pools: read_pools(&pools, path)?, leases: read_leases(&leases, path)? })
 }
 
 fn read_pools(

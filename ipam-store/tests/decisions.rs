@@ -54,78 +54,35 @@ fn given(store: &Store, container: &str) -> Result<Vec<IpAddr>, AllocateError> {
 #[test]
 fn an_address_is_found_again_until_it_is_released() {
     let dir = tempfile::tempdir().unwrap();
-    let pools = [
-        pool("p", "10.0.0.0/24", "10.0.0.5-10.0.0.6"),
-        pool("q", "fd00::/64", "fd00::5"),
-    ];
-    assert_eq!(
-        store(dir.path()).apply(&pools).unwrap(),
-        [Change::Created; 2]
-    );
-    assert_eq!(
-        store(dir.path()).apply(&pools).unwrap(),
-        [Change::Unchanged; 2]
-    );
+    let pools = [pool("p", "10.0.0.0/24", "10.0.0.5-10.0.0.6"), pool("q", "fd00::/64", "fd00::5")];
+    assert_eq!(store(dir.path()).apply(&pools).unwrap(), [Change::Created; 2]);
+    assert_eq!(store(dir.path()).apply(&pools).unwrap(), [Change::Unchanged; 2]);
     let addresses = given(&store(dir.path()), "c1").unwrap();
-    assert_eq!(
-        addresses,
-        ["10.0.0.5", "fd00::5"].map(|a| a.parse::<IpAddr>().unwrap())
-    );
+    assert_eq!(addresses, ["10.0.0.5", "fd00::5"].map(|a| a.parse::<IpAddr>().unwrap()));
 
     let contents = store(dir.path()).contents().unwrap();
     assert_eq!(contents.pools, pools);
     let held: Vec<IpAddr> = contents.leases.iter().map(|lease| lease.address).collect();
     assert_eq!(held, addresses);
-    assert!(
-        contents
-            .leases
-            .iter()
-            .all(|lease| lease.attachment == attachment("c1"))
-    );
+    assert!(contents.leases.iter().all(|lease| lease.attachment == attachment("c1")));
 
     let error = given(&store(dir.path()), "c1").unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("already holds 10.0.0.5, fd00::5"),
-        "{error}"
-    );
-    assert!(
-        store(dir.path())
-            .release(&attachment("c2"))
-            .unwrap()
-            .is_empty()
-    );
-    assert_eq!(
-        store(dir.path()).release(&attachment("c1")).unwrap(),
-        contents.leases
-    );
-    assert!(
-        store(dir.path())
-            .release(&attachment("c1"))
-            .unwrap()
-            .is_empty()
-    );
+    assert!(error.to_string().contains("already holds 10.0.0.5, fd00::5"), "{error}");
+    assert!(store(dir.path()).release(&attachment("c2")).unwrap().is_empty());
+    assert_eq!(store(dir.path()).release(&attachment("c1")).unwrap(), contents.leases);
+    assert!(store(dir.path()).release(&attachment("c1")).unwrap().is_empty());
     assert!(store(dir.path()).contents().unwrap().leases.is_empty());
 }
 
 #[test]
 fn a_family_that_is_full_takes_no_address_of_the_other() {
     let dir = tempfile::tempdir().unwrap();
-    let pools = [
-        pool("p", "10.0.0.0/24", "10.0.0.5-10.0.0.9"),
-        pool("q", "fd00::/64", "fd00::5"),
-    ];
+    let pools = [pool("p", "10.0.0.0/24", "10.0.0.5-10.0.0.9"), pool("q", "fd00::/64", "fd00::5")];
     store(dir.path()).apply(&pools).unwrap();
     given(&store(dir.path()), "c1").unwrap();
     let before = store(dir.path()).contents().unwrap();
     let error = given(&store(dir.path()), "c2").unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("no free IPv6 address in pool q (1 of 1 held)"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("no free IPv6 address in pool q (1 of 1 held)"), "{error}");
     assert_eq!(store(dir.path()).contents().unwrap(), before);
 }
 
@@ -133,20 +90,9 @@ fn a_family_that_is_full_takes_no_address_of_the_other() {
 fn without_a_database_nothing_is_created_but_by_apply() {
     let dir = tempfile::tempdir().unwrap();
     let error = given(&store(dir.path()), "c1").unwrap_err();
-    assert!(
-        matches!(error, AllocateError::Store(Error::Missing { .. })),
-        "{error}"
-    );
-    assert!(
-        store(dir.path())
-            .release(&attachment("c1"))
-            .unwrap()
-            .is_empty()
-    );
-    assert!(matches!(
-        store(dir.path()).contents(),
-        Err(Error::Missing { .. })
-    ));
+    assert!(matches!(error, AllocateError::Store(Error::Missing { .. })), "{error}");
+    assert!(store(dir.path()).release(&attachment("c1")).unwrap().is_empty());
+    assert!(matches!(store(dir.path()).contents(), Err(Error::Missing { .. })));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
@@ -156,9 +102,7 @@ fn a_draft_left_by_a_killed_creation_is_no_obstacle() {
     let store = store(dir.path());
     std::fs::create_dir_all(store.directory()).unwrap();
     std::fs::write(store.directory().join("ipam.redb.new"), b"half").unwrap();
-    store
-        .apply(&[pool("p", "10.0.0.0/24", "10.0.0.5")])
-        .unwrap();
+    store.apply(&[pool("p", "10.0.0.0/24", "10.0.0.5")]).unwrap();
     assert_eq!(given(&store, "c1").unwrap().len(), 1);
 }
 
@@ -166,13 +110,8 @@ fn a_draft_left_by_a_killed_creation_is_no_obstacle() {
 fn a_rejected_pool_keeps_the_others_out_too() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
-    store
-        .apply(&[pool("p", "10.0.0.0/24", "10.0.0.5")])
-        .unwrap();
-    let pools = [
-        pool("good", "10.9.0.0/24", "10.9.0.5"),
-        pool("bad", "10.0.0.0/24", "10.0.0.5"),
-    ];
+    store.apply(&[pool("p", "10.0.0.0/24", "10.0.0.5")]).unwrap();
+    let pools = [pool("good", "10.9.0.0/24", "10.9.0.5"), pool("bad", "10.0.0.0/24", "10.0.0.5")];
     let error = store.apply(&pools).unwrap_err().to_string();
     assert!(error.contains("pool bad: spec.ips"), "{error}");
     assert!(error.contains("10.0.0.5 also belongs to pool p"), "{error}");
@@ -184,53 +123,31 @@ fn a_rejected_pool_keeps_the_others_out_too() {
 fn a_newer_format_and_a_foreign_file_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
-    store
-        .apply(&[pool("p", "10.0.0.0/24", "10.0.0.5")])
-        .unwrap();
+    store.apply(&[pool("p", "10.0.0.0/24", "10.0.0.5")]).unwrap();
     let file = store.directory().join("ipam.redb");
     let database = redb::Database::open(&file).unwrap();
     let transaction = database.begin_write().unwrap();
     let meta: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("meta");
-    transaction
-        .open_table(meta)
-        .unwrap()
-        .insert("format", 9)
-        .unwrap();
+    transaction.open_table(meta).unwrap().insert("format", 9).unwrap();
     transaction.commit().unwrap();
     drop(database);
     let error = given(&store, "c1").unwrap_err().to_string();
-    assert!(
-        error.contains("has format 9, this program knows up to 1"),
-        "{error}"
-    );
-    assert!(matches!(
-        store.contents(),
-        Err(Error::Newer { found: 9, .. })
-    ));
+    assert!(error.contains("has format 9, this program knows up to 1"), "{error}");
+    assert!(matches!(store.contents(), Err(Error::Newer { found: 9, .. })));
 
     std::fs::write(&file, b"not a database, but long enough to be looked at").unwrap();
-    assert!(matches!(
-        given(&store, "c1"),
-        Err(AllocateError::Store(Error::Database { .. }))
-    ));
+    assert!(matches!(given(&store, "c1"), Err(AllocateError::Store(Error::Database { .. }))));
 }
 
 #[test]
 fn parallel_askers_get_different_addresses_and_the_one_too_many_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
-    store
-        .apply(&[pool("p", "10.0.0.0/24", "10.0.0.1-10.0.0.64")])
-        .unwrap();
+    store.apply(&[pool("p", "10.0.0.0/24", "10.0.0.1-10.0.0.64")]).unwrap();
     let ask = |index: usize| given(&store, &format!("c{index}"));
     let mut addresses: Vec<IpAddr> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..64)
-            .map(|index| scope.spawn(move || ask(index)))
-            .collect();
-        threads
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap().unwrap())
-            .collect()
+        let threads: Vec<_> = (0..64).map(|index| scope.spawn(move || ask(index))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap().unwrap()).collect()
     });
     addresses.sort_unstable();
     addresses.dedup();

@@ -28,12 +28,8 @@ pub(crate) fn run(
             }
             Err(ApplyError::Rejected(rejections)) => {
                 for rejection in rejections {
-                    let place = pools
-                        .iter()
-                        .rfind(|(_, pool)| *pool.name() == rejection.pool);
-                    let place = place
-                        .map(|(place, _)| format!("{place} "))
-                        .unwrap_or_default();
+                    let place = pools.iter().rfind(|(_, pool)| *pool.name() == rejection.pool);
+                    let place = place.map(|(place, _)| format!("{place} ")).unwrap_or_default();
                     let name = rejection.pool;
                     let violations = rejection.violations.as_slice().iter();
                     faults.extend(violations.map(|fault| format!("{place}(pool {name}): {fault}")));

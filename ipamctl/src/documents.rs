@@ -50,10 +50,7 @@ impl Documents {
         // First as free values: whether a document is a pool at all must not depend on whether
         // its fields fit a pool.
         for value in serde_saphyr::read::<_, Value>(&mut reader) {
-            let place = Place {
-                file: file.to_path_buf(),
-                document: count + 1,
-            };
+            let place = Place { file: file.to_path_buf(), document: count + 1 };
             match value {
                 Ok(Value::Null) => continue,
                 Ok(value) => self.add_document(place, value),
@@ -63,9 +60,7 @@ impl Documents {
         }
         if count == 0 {
             let file = file.display();
-            self.faults.push(format!(
-                "{file}: no document: a {POOL_KIND} in YAML is expected"
-            ));
+            self.faults.push(format!("{file}: no document: a {POOL_KIND} in YAML is expected"));
         }
     }
 
@@ -74,8 +69,7 @@ impl Documents {
         for (field, expected) in [("apiVersion", API_VERSION), ("kind", POOL_KIND)] {
             let found = text_at(field);
             if found != expected {
-                self.faults
-                    .push(format!("{place}: {field} {found:?}: it must be {expected}"));
+                self.faults.push(format!("{place}: {field} {found:?}: it must be {expected}"));
                 return;
             }
         }
@@ -91,8 +85,7 @@ impl Documents {
             Ok(pool) => self.pools.push((place, pool)),
             Err(violations) => {
                 let faults = violations.as_slice().iter();
-                self.faults
-                    .extend(faults.map(|fault| format!("{place} (pool {name}): {fault}")));
+                self.faults.extend(faults.map(|fault| format!("{place} (pool {name}): {fault}")));
             }
         }
     }
@@ -101,10 +94,7 @@ impl Documents {
 fn text_of(file: &Path) -> Result<String> {
     let mut bytes = Vec::new();
     let read = if file == Path::new("-") {
-        io::stdin()
-            .lock()
-            .take(LONGEST_FILE + 1)
-            .read_to_end(&mut bytes)
+        io::stdin().lock().take(LONGEST_FILE + 1).read_to_end(&mut bytes)
     } else {
         std::fs::File::open(file)
             .and_then(|opened| opened.take(LONGEST_FILE + 1).read_to_end(&mut bytes))
@@ -141,10 +131,7 @@ spec: {subnet: 10.0.0.0/24, ips: [10.0.0.1-10.0.0.2]}
 
     #[test]
     fn documents_are_counted_without_the_empty_ones() {
-        let documents = read(&format!(
-            "---\n---\n{GOOD}---\n{}",
-            GOOD.replace("10.0", "10.1")
-        ));
+        let documents = read(&format!("---\n---\n{GOOD}---\n{}", GOOD.replace("10.0", "10.1")));
         assert_eq!(documents.faults, Vec::<String>::new());
         let places: Vec<String> = documents.pools.iter().map(|(p, _)| p.to_string()).collect();
         assert_eq!(places, ["pools.yaml: document 1", "pools.yaml: document 2"]);
@@ -179,26 +166,15 @@ spec: {subnet: 10.0.0.0/24, ips: [10.0.0.1-10.0.0.2]}
                 "SpiderSubnet",
                 "document 2: kind \"SpiderSubnet\": it must be SpiderIPPool",
             ),
-            (
-                "v2beta1",
-                "v1",
-                "document 2: apiVersion \"spiderpool.spidernet.io/v1\"",
-            ),
+            ("v2beta1", "v1", "document 2: apiVersion \"spiderpool.spidernet.io/v1\""),
             ("kind: SpiderIPPool\n", "", "document 2: kind \"\""),
-            (
-                "metadata: {name: a}\n",
-                "",
-                "document 2: missing field `metadata`",
-            ),
+            ("metadata: {name: a}\n", "", "document 2: missing field `metadata`"),
             ("spec:", "spec: [", "document 2:"),
         ] {
             let documents = read(&format!("{GOOD}---\n{}", GOOD.replacen(from, to, 1)));
             let faults = documents.faults.join("\n");
             assert!(faults.contains(expected), "{to}: {faults}");
-            assert!(
-                faults.starts_with("pools.yaml: document 2"),
-                "{to}: {faults}"
-            );
+            assert!(faults.starts_with("pools.yaml: document 2"), "{to}: {faults}");
         }
     }
 
@@ -208,14 +184,7 @@ spec: {subnet: 10.0.0.0/24, ips: [10.0.0.1-10.0.0.2]}
             let faults = read(text).faults;
             assert!(faults[0].contains("no document"), "{text:?}: {faults:?}");
         }
-        for text in [
-            "\u{0}\u{1}",
-            "{",
-            "just words",
-            "[1, 2]",
-            "a: b: c",
-            "\t- x",
-        ] {
+        for text in ["\u{0}\u{1}", "{", "just words", "[1, 2]", "a: b: c", "\t- x"] {
             let documents = read(text);
             assert!(!documents.faults.is_empty(), "{text:?} was accepted");
             assert!(documents.pools.is_empty());

@@ -21,11 +21,7 @@ impl Inventory {
         for directory in directories {
             let Contents { pools, leases } = Store::new(directory, patience).contents()?;
             for pool in pools {
-                match inventory
-                    .pools
-                    .iter()
-                    .find(|known| known.name() == pool.name())
-                {
+                match inventory.pools.iter().find(|known| known.name() == pool.name()) {
                     None => inventory.pools.push(pool),
                     Some(known) if *known == pool => {}
                     Some(_) => bail!(
@@ -60,9 +56,6 @@ impl Inventory {
 
     /// How many addresses of `pool` are held.
     pub(crate) fn allocated(&self, pool: &Pool) -> usize {
-        self.leases
-            .iter()
-            .filter(|lease| lease.pool == *pool.name())
-            .count()
+        self.leases.iter().filter(|lease| lease.pool == *pool.name()).count()
     }
 }

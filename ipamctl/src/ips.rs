@@ -10,15 +10,7 @@ use serde_json::{Value, json};
 use crate::inventory::Inventory;
 use crate::table::{Format, write_list, write_rows};
 
-const HEADER: [&str; 7] = [
-    "IP",
-    "POOL",
-    "NAMESPACE",
-    "POD",
-    "NETWORK",
-    "INTERFACE",
-    "AGE",
-];
+const HEADER: [&str; 7] = ["IP", "POOL", "NAMESPACE", "POD", "NETWORK", "INTERFACE", "AGE"];
 const WIDE: [&str; 3] = ["CONTAINER", "POD-UID", "NETNS"];
 
 pub(crate) fn show(
@@ -86,9 +78,7 @@ fn or_none(text: Option<String>) -> String {
 }
 
 fn now_unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The largest whole unit, as `kubectl` shows an age.

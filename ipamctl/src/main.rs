@@ -93,10 +93,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<()> {
     match &command.verb {
         Verb::Apply { files } => {
             let [directory] = command.data_dirs.as_slice() else {
-                anyhow::bail!(
-                    "apply writes to one --data-dir, {} given",
-                    command.data_dirs.len()
-                );
+                anyhow::bail!("apply writes to one --data-dir, {} given", command.data_dirs.len());
             };
             apply::run(directory, patience, files, out)
         }

@@ -9,14 +9,8 @@ use serde_json::{Value, json};
 use crate::inventory::Inventory;
 use crate::table::{Format, write_list, write_rows};
 
-const HEADER: [&str; 6] = [
-    "NAME",
-    "VERSION",
-    "SUBNET",
-    "ALLOCATED-IP-COUNT",
-    "TOTAL-IP-COUNT",
-    "DEFAULT",
-];
+const HEADER: [&str; 6] =
+    ["NAME", "VERSION", "SUBNET", "ALLOCATED-IP-COUNT", "TOTAL-IP-COUNT", "DEFAULT"];
 const WIDE: [&str; 3] = ["DISABLE", "NODENAME", "MULTUSNAME"];
 
 pub(crate) fn show(
@@ -27,9 +21,8 @@ pub(crate) fn show(
     let pools = inventory.pools.iter();
     match format {
         Some(format @ (Format::Json | Format::Yaml)) => {
-            let items: Result<Vec<Value>> = pools
-                .map(|pool| document(pool, inventory.allocated(pool)))
-                .collect();
+            let items: Result<Vec<Value>> =
+                pools.map(|pool| document(pool, inventory.allocated(pool))).collect();
             write_list(&items?, format, out)
         }
         Some(Format::Wide) => {
@@ -47,9 +40,8 @@ pub(crate) fn show(
             write_rows(&[&HEADER[..], &WIDE[..]].concat(), &rows, out)
         }
         None => {
-            let rows: Vec<Vec<String>> = pools
-                .map(|pool| row(pool, inventory.allocated(pool)))
-                .collect();
+            let rows: Vec<Vec<String>> =
+                pools.map(|pool| row(pool, inventory.allocated(pool))).collect();
             write_rows(&HEADER, &rows, out)
         }
     }
@@ -78,9 +70,5 @@ fn document(pool: &Pool, allocated: usize) -> Result<Value> {
 
 fn listed<T: ToString>(items: &[T]) -> String {
     let items: Vec<String> = items.iter().map(ToString::to_string).collect();
-    if items.is_empty() {
-        "<any>".into()
-    } else {
-        items.join(",")
-    }
+    if items.is_empty() { "<any>".into() } else { items.join(",") }
 }

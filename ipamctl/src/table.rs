@@ -23,12 +23,7 @@ pub(crate) fn write_rows(header: &[&str], rows: &[Vec<String>], out: &mut dyn Wr
     let header: Vec<String> = header.iter().map(ToString::to_string).collect();
     let all = || std::iter::once(&header).chain(rows);
     let widths: Vec<usize> = (0..header.len())
-        .map(|column| {
-            all()
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or_default()
-        })
+        .map(|column| all().map(|row| row[column].chars().count()).max().unwrap_or_default())
         .collect();
     for row in all() {
         let mut line = String::new();

@@ -18,11 +18,7 @@ fn ipamctl(directory: &Path, arguments: &[&str]) -> Output {
 }
 
 fn stdout(output: &Output) -> &str {
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     std::str::from_utf8(&output.stdout).unwrap()
 }
 
@@ -43,9 +39,7 @@ fn hold_one(directory: &Path, node: &str, container: &str) {
         netns: None,
         now_unix_seconds: 1,
     };
-    Store::new(directory, std::time::Duration::from_secs(60))
-        .allocate(&request)
-        .unwrap();
+    Store::new(directory, std::time::Duration::from_secs(60)).allocate(&request).unwrap();
 }
 
 #[test]
@@ -58,11 +52,7 @@ fn the_seeds_documents_apply_verbatim_and_show_as_in_the_seed() {
          pool/worker-172 created\npool/worker-192 created\n"
     );
     let again = ipamctl(dir.path(), &["apply", "-f", SEED]);
-    assert!(
-        stdout(&again)
-            .lines()
-            .all(|line| line.ends_with("unchanged"))
-    );
+    assert!(stdout(&again).lines().all(|line| line.ends_with("unchanged")));
 
     hold_one(dir.path(), "master", "c1");
     let table = ipamctl(dir.path(), &["get", "pools"]);
@@ -78,24 +68,12 @@ worker-192   4         192.168.0.0/24    0                    5                t
     );
     let wide = ipamctl(dir.path(), &["get", "pools", "worker-192", "-o", "wide"]);
     let wide = stdout(&wide);
-    assert!(
-        wide.lines()
-            .next()
-            .unwrap()
-            .ends_with("DISABLE   NODENAME   MULTUSNAME"),
-        "{wide}"
-    );
-    assert!(
-        wide.ends_with("false     worker     kube-system/ipvlan-eth1\n"),
-        "{wide}"
-    );
+    assert!(wide.lines().next().unwrap().ends_with("DISABLE   NODENAME   MULTUSNAME"), "{wide}");
+    assert!(wide.ends_with("false     worker     kube-system/ipvlan-eth1\n"), "{wide}");
 
     let ips = ipamctl(dir.path(), &["get", "ips", "-o", "wide"]);
     let line = stdout(&ips).lines().nth(1).unwrap().to_string();
-    assert!(
-        line.starts_with("172.31.199.185   master-172   <none>"),
-        "{line}"
-    );
+    assert!(line.starts_with("172.31.199.185   master-172   <none>"), "{line}");
     assert!(line.contains("c1"), "{line}");
 }
 
@@ -136,10 +114,7 @@ fn several_databases_show_as_one() {
     hold_one(&worker, "worker", "c2");
     let both = ["--data-dir", master.to_str().unwrap(), "get", "pools"];
     let table = ipamctl(&worker, &both);
-    assert_eq!(
-        stdout(&table).matches("   1                    5 ").count(),
-        2
-    );
+    assert_eq!(stdout(&table).matches("   1                    5 ").count(), 2);
     let refused = ipamctl(&worker, &["--data-dir", "/nowhere", "apply", "-f", SEED]);
     assert!(!refused.status.success());
 }
@@ -151,10 +126,7 @@ fn a_fault_anywhere_stores_nothing_and_names_its_place() {
     let file = dir.path().join("pools.yaml");
     let apply = |text: &str| {
         std::fs::write(&file, text).unwrap();
-        let output = ipamctl(
-            &dir.path().join("db"),
-            &["apply", "-f", file.to_str().unwrap()],
-        );
+        let output = ipamctl(&dir.path().join("db"), &["apply", "-f", file.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(1));
         assert_eq!(output.stdout, b"");
         assert!(!dir.path().join("db/ipam.redb").exists() || text.is_empty());
@@ -162,33 +134,16 @@ fn a_fault_anywhere_stores_nothing_and_names_its_place() {
     };
     let reversed = seed.replace("192.168.0.161-192.168.0.165", "192.168.0.165-192.168.0.161");
     let error = apply(&reversed);
-    for part in [
-        "pools.yaml: document 4",
-        "pool worker-192",
-        "spec.ips[0]",
-        "is reversed",
-    ] {
+    for part in ["pools.yaml: document 4", "pool worker-192", "spec.ips[0]", "is reversed"] {
         assert!(error.contains(part), "{error}");
     }
     // Faults across documents are found by the store, after it was created: still no pool in it.
-    let twice = format!(
-        "{seed}---\n{}",
-        seed.replace("default: true", "default: false")
-    );
+    let twice = format!("{seed}---\n{}", seed.replace("default: true", "default: false"));
     std::fs::write(&file, &twice).unwrap();
-    let output = ipamctl(
-        &dir.path().join("db2"),
-        &["apply", "-f", file.to_str().unwrap()],
-    );
+    let output = ipamctl(&dir.path().join("db2"), &["apply", "-f", file.to_str().unwrap()]);
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        error.contains("document 8 (pool worker-192): metadata.name"),
-        "{error}"
-    );
-    assert!(
-        error.contains("an earlier document has the same name and other contents"),
-        "{error}"
-    );
+    assert!(error.contains("document 8 (pool worker-192): metadata.name"), "{error}");
+    assert!(error.contains("an earlier document has the same name and other contents"), "{error}");
     let table = ipamctl(&dir.path().join("db2"), &["get", "pools"]);
     assert_eq!(stdout(&table).lines().count(), 1, "only the header");
 }
@@ -199,14 +154,7 @@ fn errors_say_what_to_do() {
     let missing = ipamctl(dir.path(), &["get", "pools"]);
     assert_eq!(missing.status.code(), Some(1));
     let text = String::from_utf8(missing.stderr).unwrap();
-    assert!(
-        text.contains("no database at") && text.contains("ipamctl apply"),
-        "{text}"
-    );
+    assert!(text.contains("no database at") && text.contains("ipamctl apply"), "{text}");
     let nofile = ipamctl(dir.path(), &["apply", "-f", "/nowhere.yaml"]);
-    assert!(
-        String::from_utf8(nofile.stderr)
-            .unwrap()
-            .contains("read /nowhere.yaml")
-    );
+    assert!(String::from_utf8(nofile.stderr).unwrap().contains("read /nowhere.yaml"));
 }

@@ -53,11 +53,9 @@ impl FromStr for Report {
     fn from_str(line: &str) -> Result<Self> {
         match line.split_once(' ') {
             None if line == "up" => Ok(Self::Up),
-            Some(("exited", status)) => {
-                Ok(Self::Exited(status.parse().with_context(|| {
-                    format!("not an exit status: {status:?}")
-                })?))
-            }
+            Some(("exited", status)) => Ok(Self::Exited(
+                status.parse().with_context(|| format!("not an exit status: {status:?}"))?,
+            )),
             _ => bail!("the guest sent an unknown status line: {line:?}"),
         }
     }

@@ -97,11 +97,7 @@ mod tests {
         assert_eq!(&bytes[..6], b"070701");
         assert_eq!(&bytes[14..22], b"000081ed", "mode of a regular file 0755");
         assert_eq!(&bytes[54..62], b"00000005", "length");
-        assert_eq!(
-            &bytes[94..102],
-            b"00000005",
-            "length of the name with its zero"
-        );
+        assert_eq!(&bytes[94..102], b"00000005", "length of the name with its zero");
         assert_eq!(&bytes[110..116], b"init\0\0");
         assert_eq!(&bytes[116..], b"12345\0\0\0");
     }

@@ -33,16 +33,6 @@ pub(crate) fn run(arguments: Vec<String>) -> Result<u8> {
     let mut command = vec![demo.display().to_string()];
     command.extend(arguments);
     let mut request = Request::new(command, workspace::root().to_owned());
-    request.environment.insert(
-        plugins::FOLDER_VARIABLE.to_owned(),
-        folder.display().to_string(),
-    );
-    vm::run(
-        &vm::Run {
-            request,
-            out: None,
-            timeout: TIMEOUT,
-        },
-        io::stdout(),
-    )
+    request.environment.insert(plugins::FOLDER_VARIABLE.to_owned(), folder.display().to_string());
+    vm::run(&vm::Run { request, out: None, timeout: TIMEOUT }, io::stdout())
 }

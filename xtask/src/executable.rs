@@ -93,10 +93,7 @@ pub(crate) fn run_tallied(
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot start `{line}`"))?;
-    let mut from = child
-        .stdout
-        .take()
-        .context("the child has no standard output")?;
+    let mut from = child.stdout.take().context("the child has no standard output")?;
     let (mut lines, mut buffer) = (Lines::default(), [0; 8 << 10]);
     while let length @ 1.. = from.read(&mut buffer)? {
         out.write_all(&buffer[..length])?;
@@ -123,18 +120,7 @@ pub(crate) fn ended_badly(code: Option<i32>) -> Option<String> {
 /// # Errors
 /// If something does not compile; the compiler has said what on stderr.
 pub(crate) fn build_tests() -> Result<Vec<Executable>> {
-    build(
-        &[
-            "test",
-            "--workspace",
-            "--no-run",
-            "--lib",
-            "--bins",
-            "--test",
-            "*",
-        ],
-        true,
-    )
+    build(&["test", "--workspace", "--no-run", "--lib", "--bins", "--test", "*"], true)
 }
 
 /// Compiles the binaries that `selection` names in cargo's terms (`-p`, `--bin`).
@@ -147,9 +133,7 @@ pub(crate) fn build_binaries(selection: &[&str]) -> Result<Vec<Executable>> {
 
 fn build(arguments: &[&str], tests: bool) -> Result<Vec<Executable>> {
     let mut cargo = workspace::cargo();
-    cargo
-        .args(arguments)
-        .arg("--message-format=json-render-diagnostics");
+    cargo.args(arguments).arg("--message-format=json-render-diagnostics");
     let output = cargo
         .stderr(Stdio::inherit())
         .output()
@@ -206,11 +190,7 @@ fn built_in(messages: &str, tests: bool) -> Result<Vec<Executable>> {
             target: target.name,
             kind: target.kind.join(","),
             file,
-            folder: message
-                .manifest_path
-                .parent()
-                .unwrap_or(Path::new("/"))
-                .to_owned(),
+            folder: message.manifest_path.parent().unwrap_or(Path::new("/")).to_owned(),
         });
     }
     Ok(executables)
@@ -232,14 +212,8 @@ mod tests {
 
     #[test]
     fn the_package_name_is_found_in_both_forms() {
-        assert_eq!(
-            package_name("path+file:///work/main/cni-net#0.1.0"),
-            "cni-net"
-        );
-        assert_eq!(
-            package_name("path+file:///work/main/net#cni-net@0.1.0"),
-            "cni-net"
-        );
+        assert_eq!(package_name("path+file:///work/main/cni-net#0.1.0"), "cni-net");
+        assert_eq!(package_name("path+file:///work/main/net#cni-net@0.1.0"), "cni-net");
     }
 
     fn artifact(kind: &str, test: bool, executable: &str) -> String {
@@ -261,16 +235,10 @@ mod tests {
         ]
         .join("\n");
         let tests = built_in(&messages, true).unwrap();
-        assert_eq!(
-            tests.iter().map(Executable::name).collect::<Vec<_>>(),
-            ["a/t"]
-        );
+        assert_eq!(tests.iter().map(Executable::name).collect::<Vec<_>>(), ["a/t"]);
         assert_eq!(tests[0].folder, Path::new("/w/a"));
         let binaries = built_in(&messages, false).unwrap();
-        assert_eq!(
-            binaries.iter().map(Executable::name).collect::<Vec<_>>(),
-            ["a (bin)"]
-        );
+        assert_eq!(binaries.iter().map(Executable::name).collect::<Vec<_>>(), ["a (bin)"]);
     }
 
     fn script(text: &str) -> Verdict {
@@ -281,14 +249,7 @@ mod tests {
         std::fs::set_permissions(&file, mode).unwrap();
         let folder = temporary.path().to_owned();
         let (package, target, kind) = ("p".into(), "t".into(), "test".into());
-        Executable {
-            package,
-            target,
-            kind,
-            file,
-            folder,
-        }
-        .run(Path::new("/"), std::io::sink())
+        Executable { package, target, kind, file, folder }.run(Path::new("/"), std::io::sink())
     }
 
     #[test]

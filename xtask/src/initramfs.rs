@@ -30,9 +30,7 @@ pub(crate) struct Handover<'a> {
 pub(crate) fn write(path: &Path, kernel: &Kernel, handover: Handover<'_>) -> Result<()> {
     let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
     let mut archive = Archive::new(BufWriter::new(file));
-    for folder in [
-        "bin", "dev", "proc", "sys", "lower", "upper", "root", "modules", "request",
-    ] {
+    for folder in ["bin", "dev", "proc", "sys", "lower", "upper", "root", "modules", "request"] {
         archive.folder(folder)?;
     }
     // The kernel opens the console for init before anything is mounted.
@@ -49,21 +47,9 @@ pub(crate) fn write(path: &Path, kernel: &Kernel, handover: Handover<'_>) -> Res
     }
     archive.file("modules.order", 0o644, order.as_bytes())?;
 
-    archive.file(
-        "request/module-tree",
-        0o644,
-        line(&kernel.module_tree)?.as_bytes(),
-    )?;
-    archive.file(
-        "request/supervisor",
-        0o644,
-        line(handover.supervisor)?.as_bytes(),
-    )?;
-    archive.file(
-        "request/request.json",
-        0o644,
-        &serde_json::to_vec(handover.request)?,
-    )?;
+    archive.file("request/module-tree", 0o644, line(&kernel.module_tree)?.as_bytes())?;
+    archive.file("request/supervisor", 0o644, line(handover.supervisor)?.as_bytes())?;
+    archive.file("request/request.json", 0o644, &serde_json::to_vec(handover.request)?)?;
     if let Some(out) = handover.out {
         archive.file("request/out", 0o644, line(out)?.as_bytes())?;
     }
@@ -75,10 +61,7 @@ pub(crate) fn write(path: &Path, kernel: &Kernel, handover: Handover<'_>) -> Res
 fn line(path: &Path) -> Result<&str> {
     match path.to_str() {
         Some(text) if path.is_absolute() && !text.contains('\n') => Ok(text),
-        _ => bail!(
-            "the guest needs an absolute UTF-8 path in one line, not {}",
-            path.display()
-        ),
+        _ => bail!("the guest needs an absolute UTF-8 path in one line, not {}", path.display()),
     }
 }
 

@@ -54,13 +54,8 @@ pub(crate) fn ensure() -> Result<Kernel> {
 /// Downloads and unpacks beside the final place, then renames: a name on the shelf is complete.
 fn fetch(shelf: &Path) -> Result<Kernel> {
     let package = newest_package()?;
-    let unfinished = tempfile::Builder::new()
-        .prefix(".unfinished-")
-        .tempdir_in(shelf)?;
-    eprintln!(
-        "xtask: downloading {package} (about 70 MB) into {}",
-        shelf.display()
-    );
+    let unfinished = tempfile::Builder::new().prefix(".unfinished-").tempdir_in(shelf)?;
+    eprintln!("xtask: downloading {package} (about 70 MB) into {}", shelf.display());
     workspace::run(
         packages::apt_get()
             .args(["-qq", "-o", "APT::Sandbox::User=root", "download", &package])
@@ -69,13 +64,7 @@ fn fetch(shelf: &Path) -> Result<Kernel> {
     let archive = deb_in(unfinished.path())?;
     let tree = unfinished.path().join("tree");
     eprintln!("xtask: unpacking {package}");
-    workspace::run(
-        Command::new("dpkg")
-            .arg("-x")
-            .arg(&archive)
-            .arg(&tree)
-            .stdin(Stdio::null()),
-    )?;
+    workspace::run(Command::new("dpkg").arg("-x").arg(&archive).arg(&tree).stdin(Stdio::null()))?;
     let version = version_in(&tree)?;
     // The package leaves modules.dep to its installation script.
     workspace::run(Command::new("depmod").arg("-b").arg(&tree).arg(&version))?;
@@ -98,19 +87,12 @@ fn open(folder: &Path) -> Result<Kernel> {
     let module_tree = folder.join("lib/modules").join(&version);
     let modules = modules::load_order(folder, &version)?;
     for file in modules.iter().chain([&image]) {
-        let length = fs::metadata(file)
-            .with_context(|| format!("no {}", file.display()))?
-            .len();
+        let length = fs::metadata(file).with_context(|| format!("no {}", file.display()))?.len();
         if length == 0 {
             bail!("{} is empty", file.display());
         }
     }
-    Ok(Kernel {
-        version,
-        image,
-        module_tree,
-        modules,
-    })
+    Ok(Kernel { version, image, module_tree, modules })
 }
 
 /// The kernel image package that apt's lists call the newest, fetching them if they are empty.
@@ -145,19 +127,13 @@ fn image_package_in(depends: &str) -> Option<String> {
 
 /// The numbers of a name in order, so that 6.1.0-9 sorts before 6.1.0-10.
 fn version_key(name: &str) -> Vec<u64> {
-    name.split(|c: char| !c.is_ascii_digit())
-        .filter_map(|digits| digits.parse().ok())
-        .collect()
+    name.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
 }
 
 fn version_in(folder: &Path) -> Result<String> {
     let versions = folders_of(&folder.join("lib/modules"))?;
     match versions.as_slice() {
-        [only] => Ok(only
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()),
+        [only] => Ok(only.file_name().unwrap_or_default().to_string_lossy().into_owned()),
         _ => bail!("expected one version in {}/lib/modules", folder.display()),
     }
 }
@@ -169,10 +145,7 @@ fn deb_in(folder: &Path) -> Result<PathBuf> {
             return Ok(path);
         }
     }
-    bail!(
-        "apt-get download succeeded but left no .deb in {}",
-        folder.display()
-    )
+    bail!("apt-get download succeeded but left no .deb in {}", folder.display())
 }
 
 /// The folders in `parent`, without hidden ones (unfinished downloads).
@@ -198,10 +171,7 @@ mod tests {
     fn the_newest_image_is_chosen_by_number() {
         let depends = "linux-image-amd64\n  Depends: linux-image-6.1.0-9-amd64\n  \
                        Depends: linux-image-6.1.0-56-amd64\n  Suggests: linux-image-7.0-amd64\n";
-        assert_eq!(
-            image_package_in(depends).as_deref(),
-            Some("linux-image-6.1.0-56-amd64")
-        );
+        assert_eq!(image_package_in(depends).as_deref(), Some("linux-image-6.1.0-56-amd64"));
         assert_eq!(image_package_in("linux-image-amd64\n"), None);
     }
 

@@ -75,10 +75,8 @@ pub(crate) fn sort(executables: Vec<Executable>) -> Sorted {
 
 fn sort_by(table: &[(&str, &str, Kernel)], executables: Vec<Executable>) -> Sorted {
     let mut sorted = Sorted::default();
-    let mut not_built: BTreeSet<_> = table
-        .iter()
-        .map(|(package, target, _)| format!("{package}/{target}"))
-        .collect();
+    let mut not_built: BTreeSet<_> =
+        table.iter().map(|(package, target, _)| format!("{package}/{target}")).collect();
     for executable in executables {
         let (package, target) = (executable.package.as_str(), executable.target.as_str());
         let entry = table
@@ -105,20 +103,12 @@ fn sort_by(table: &[(&str, &str, Kernel)], executables: Vec<Executable>) -> Sort
 mod tests {
     use super::*;
 
-    const FAKE: &[(&str, &str, Kernel)] = &[
-        ("e2e", "lab", Kernel::Ipvlan),
-        ("cni-net", "netns", Kernel::Host),
-    ];
+    const FAKE: &[(&str, &str, Kernel)] =
+        &[("e2e", "lab", Kernel::Ipvlan), ("cni-net", "netns", Kernel::Host)];
 
     fn executable(package: &str, target: &str, kind: &str) -> Executable {
         let (package, target, kind) = (package.into(), target.into(), kind.into());
-        Executable {
-            package,
-            target,
-            kind,
-            file: "/x".into(),
-            folder: "/".into(),
-        }
+        Executable { package, target, kind, file: "/x".into(), folder: "/".into() }
     }
 
     fn complete() -> Vec<Executable> {
@@ -138,10 +128,7 @@ mod tests {
         let names = |list: &[Executable]| list.iter().map(Executable::name).collect::<Vec<_>>();
         assert_eq!(names(&sorted.ipvlan), ["e2e/lab"]);
         assert_eq!(names(&sorted.host), ["cni-net/netns"]);
-        assert_eq!(
-            names(&sorted.anywhere),
-            ["cni-net (lib)", "ipam-core/model"]
-        );
+        assert_eq!(names(&sorted.anywhere), ["cni-net (lib)", "ipam-core/model"]);
     }
 
     #[test]

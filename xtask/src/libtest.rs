@@ -22,11 +22,7 @@ impl Tally {
     /// If it starts as a summary and does not go on as one: then nothing is known about the tests.
     pub(crate) fn add_line(&mut self, line: &str) -> Result<()> {
         if let Some(summary) = line.strip_prefix("test result: ") {
-            self.add(
-                summary
-                    .parse()
-                    .with_context(|| format!("not a libtest summary: {line:?}"))?,
-            );
+            self.add(summary.parse().with_context(|| format!("not a libtest summary: {line:?}"))?);
         }
         Ok(())
     }
@@ -48,9 +44,7 @@ impl Tally {
             Some(format!("{} failed", self.failed))
         } else if self.ignored > 0 || self.filtered_out > 0 {
             let (ignored, filtered_out) = (self.ignored, self.filtered_out);
-            Some(format!(
-                "not run: {ignored} ignored, {filtered_out} filtered out"
-            ))
+            Some(format!("not run: {ignored} ignored, {filtered_out} filtered out"))
         } else {
             None
         }
@@ -96,13 +90,7 @@ mod tests {
             test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s\n\
             it said: test result: ok. 9 passed\n\
             test result: FAILED. 1 passed; 3 failed; 4 ignored; 0 measured; 5 filtered out; finished in 0s\n";
-        let expected = Tally {
-            summaries: 2,
-            passed: 3,
-            failed: 3,
-            ignored: 4,
-            filtered_out: 5,
-        };
+        let expected = Tally { summaries: 2, passed: 3, failed: 3, ignored: 4, filtered_out: 5 };
         assert_eq!(tally_of(output).unwrap(), expected);
     }
 
@@ -114,23 +102,13 @@ mod tests {
 
     #[test]
     fn only_a_full_green_run_has_no_problem() {
-        let green = Tally {
-            summaries: 1,
-            passed: 1,
-            ..Tally::default()
-        };
+        let green = Tally { summaries: 1, passed: 1, ..Tally::default() };
         assert_eq!(green.problem(), None);
         assert!(Tally::default().problem().is_some());
         for bad in [
             Tally { failed: 1, ..green },
-            Tally {
-                ignored: 1,
-                ..green
-            },
-            Tally {
-                filtered_out: 1,
-                ..green
-            },
+            Tally { ignored: 1, ..green },
+            Tally { filtered_out: 1, ..green },
         ] {
             assert!(bad.problem().is_some(), "{bad:?}");
         }

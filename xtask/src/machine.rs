@@ -155,10 +155,7 @@ impl Machine<'_> {
             let name = channel.name();
             let socket = quoted(&self.socket(channel));
             add("-chardev", format!("socket,id={name},path={socket}"));
-            add(
-                "-device",
-                format!("virtserialport,chardev={name},name={name}"),
-            );
+            add("-device", format!("virtserialport,chardev={name},name={name}"));
         }
         for flag in ["-nodefaults", "-no-user-config", "-no-reboot"] {
             arguments.push(flag.into());
@@ -190,20 +187,14 @@ fn watch(
                 return Ok(Outcome::OutputClosed(problem.to_string()));
             }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) if stopped => {
-                return Ok(if on_up.is_some() {
-                    Outcome::NotBooted
-                } else {
-                    Outcome::Died
-                });
+                return Ok(if on_up.is_some() { Outcome::NotBooted } else { Outcome::Died });
             }
             Err(RecvTimeoutError::Timeout) => {}
             // All channels closed, and QEMU is about to end.
             Err(RecvTimeoutError::Disconnected) => thread::sleep(POLL),
         }
         if Instant::now() >= deadline {
-            return Ok(Outcome::TimedOut {
-                booted: on_up.is_none(),
-            });
+            return Ok(Outcome::TimedOut { booted: on_up.is_none() });
         }
     }
 }
@@ -225,9 +216,7 @@ fn forward(
             if broken {
                 continue;
             }
-            let written = sink
-                .write_all(&buffer[..length])
-                .and_then(|()| sink.flush());
+            let written = sink.write_all(&buffer[..length]).and_then(|()| sink.flush());
             if let Err(problem) = written {
                 broken = true;
                 // The receiver is gone only when the run is over.
@@ -256,10 +245,7 @@ fn read_reports(listener: UnixListener, events: Sender<Event>) -> JoinHandle<()>
 fn shared(id: &str, folder: &Path, read_only: bool) -> String {
     let access = if read_only { ",readonly=on" } else { "" };
     // The root folder may hold several file systems, whose inode numbers overlap.
-    format!(
-        "local,id={id},path={},security_model=none{access},multidevs=remap",
-        quoted(folder)
-    )
+    format!("local,id={id},path={},security_model=none{access},multidevs=remap", quoted(folder))
 }
 
 /// A path as part of a QEMU option, where a comma stands for itself only when doubled.
@@ -269,10 +255,7 @@ fn quoted(path: &Path) -> String {
 
 /// Why the guest stopped, if its console says so.
 pub(crate) fn panic_in(console: &str) -> Option<&str> {
-    console
-        .lines()
-        .find(|line| line.contains("Kernel panic - not syncing"))
-        .map(str::trim)
+    console.lines().find(|line| line.contains("Kernel panic - not syncing")).map(str::trim)
 }
 
 /// The console's text; what cannot be read is said in its place.
@@ -304,11 +287,7 @@ mod tests {
             run_folder: Path::new("/r"),
             timeout: Duration::from_secs(1),
         };
-        let line = machine
-            .arguments()
-            .join(" ".as_ref())
-            .into_string()
-            .unwrap();
+        let line = machine.arguments().join(" ".as_ref()).into_string().unwrap();
         assert!(line.contains("path=/,security_model=none,readonly=on"));
         assert!(!line.contains("kvm"));
         assert_eq!(line.matches("-fsdev").count(), 1);

@@ -62,10 +62,7 @@ enum Task {
     GuestSupervise { request: PathBuf },
     /// The test run inside the guest.
     #[command(hide = true)]
-    GuestTests {
-        plugins: PathBuf,
-        executables: String,
-    },
+    GuestTests { plugins: PathBuf, executables: String },
 }
 
 #[derive(Debug, Args)]
@@ -101,21 +98,11 @@ fn perform(task: Task) -> Result<u8> {
             let mut request = Request::new(arguments.command, folder);
             request.environment.extend(arguments.environment);
             let timeout = Duration::from_secs(arguments.timeout);
-            vm::run(
-                &vm::Run {
-                    request,
-                    out: arguments.out,
-                    timeout,
-                },
-                io::stdout(),
-            )
+            vm::run(&vm::Run { request, out: arguments.out, timeout }, io::stdout())
         }
         Task::Test => test::run(),
         Task::Demo { arguments } => demo::run(arguments),
-        Task::GuestTests {
-            plugins,
-            executables,
-        } => test::run_in_guest(&plugins, &executables),
+        Task::GuestTests { plugins, executables } => test::run_in_guest(&plugins, &executables),
         Task::GuestSupervise { request } => guest::supervise(&request).map(|()| 0),
     }
 }

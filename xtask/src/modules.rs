@@ -15,14 +15,8 @@ pub(crate) const WANTED: &[(&str, &str)] = &[
     ("virtio_console", "the channels for output and exit status"),
     ("9pnet_virtio", "the host's file system"),
     ("9p", "the host's file system"),
-    (
-        "overlay",
-        "lets the guest write where the host is read-only",
-    ),
-    (
-        "af_packet",
-        "packet sockets: ARP of the lab's cloud, tcpdump",
-    ),
+    ("overlay", "lets the guest write where the host is read-only"),
+    ("af_packet", "packet sockets: ARP of the lab's cloud, tcpdump"),
     ("ipvlan", "what the host kernel lacks"),
     ("macvlan", "what ipvlan is compared with"),
     ("veth", "NICs of the lab's nodes"),
@@ -56,11 +50,7 @@ pub(crate) fn load_order(root: &Path, version: &str) -> Result<Vec<PathBuf>> {
         .context("cannot start modprobe")?;
     if !output.status.success() {
         let reason = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "a wanted module is missing below {}: {}",
-            root.display(),
-            reason.trim()
-        );
+        bail!("a wanted module is missing below {}: {}", root.display(), reason.trim());
     }
     files_in(&String::from_utf8_lossy(&output.stdout))
 }
@@ -69,18 +59,13 @@ pub(crate) fn load_order(root: &Path, version: &str) -> Result<Vec<PathBuf>> {
 fn files_in(show_depends: &str) -> Result<Vec<PathBuf>> {
     let mut seen = BTreeSet::new();
     let mut files = Vec::new();
-    for line in show_depends
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-    {
+    for line in show_depends.lines().map(str::trim).filter(|line| !line.is_empty()) {
         match line.split_once(' ') {
             Some(("builtin", _)) => {}
             Some(("insmod", file)) => {
                 // Options after the file come from the host's modprobe.d, which is not ours.
-                let file = file
-                    .split_once(".ko ")
-                    .map_or(file, |(stem, _)| &file[..stem.len() + 3]);
+                let file =
+                    file.split_once(".ko ").map_or(file, |(stem, _)| &file[..stem.len() + 3]);
                 if seen.insert(file.to_owned()) {
                     files.push(PathBuf::from(file));
                 }
@@ -100,10 +85,7 @@ mod tests {
         let text = "insmod /m/ring.ko \ninsmod /m/virtio.ko \nbuiltin af_packet\n\
                     insmod /m/ring.ko \ninsmod /m/9p.ko \n";
         let files = files_in(text).unwrap();
-        assert_eq!(
-            files,
-            ["/m/ring.ko", "/m/virtio.ko", "/m/9p.ko"].map(PathBuf::from)
-        );
+        assert_eq!(files, ["/m/ring.ko", "/m/virtio.ko", "/m/9p.ko"].map(PathBuf::from));
     }
 
     #[test]
@@ -116,11 +98,6 @@ mod tests {
 
     #[test]
     fn an_unknown_line_is_an_error() {
-        assert!(
-            files_in("install /bin/true\n")
-                .unwrap_err()
-                .to_string()
-                .contains("/bin/true")
-        );
+        assert!(files_in("install /bin/true\n").unwrap_err().to_string().contains("/bin/true"));
     }
 }

@@ -39,10 +39,7 @@ pub(crate) fn prove() -> Result<String> {
     // of its own, which follows the workspace's.
     let folder = workspace::cache()?.join("no-std-proof");
     write(&folder, &workspace::root().join(PACKAGE))?;
-    fs::copy(
-        workspace::root().join("Cargo.lock"),
-        folder.join("Cargo.lock"),
-    )?;
+    fs::copy(workspace::root().join("Cargo.lock"), folder.join("Cargo.lock"))?;
     workspace::run(
         workspace::cargo()
             .args(["build", "--manifest-path"])
@@ -55,9 +52,7 @@ pub(crate) fn prove() -> Result<String> {
 
 fn write(folder: &Path, subject: &Path) -> Result<()> {
     fs::create_dir_all(folder)?;
-    let subject = subject
-        .to_str()
-        .context("the workspace's path is not UTF-8")?;
+    let subject = subject.to_str().context("the workspace's path is not UTF-8")?;
     let manifest = format!(
         "[package]\nname = \"no-std-proof\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
          [lib]\npath = \"lib.rs\"\n\n\

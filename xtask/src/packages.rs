@@ -21,18 +21,9 @@ pub(crate) const MACHINE: Group = Group {
     purpose: "the virtual machine",
     packages: &[
         ("qemu-system-x86", "runs the guest"),
-        (
-            "busybox-static",
-            "the programs of the initramfs, which holds no libraries",
-        ),
-        (
-            "kmod",
-            "depmod and modprobe: which module needs which, on the host and in the guest",
-        ),
-        (
-            "util-linux",
-            "setpriv: the guest ends with the process that started it",
-        ),
+        ("busybox-static", "the programs of the initramfs, which holds no libraries"),
+        ("kmod", "depmod and modprobe: which module needs which, on the host and in the guest"),
+        ("util-linux", "setpriv: the guest ends with the process that started it"),
     ],
 };
 
@@ -41,15 +32,9 @@ pub(crate) const NETWORK: Group = Group {
     purpose: "networks in namespaces",
     packages: &[
         ("iproute2", "ip: namespaces, links, addresses, routes"),
-        (
-            "nftables",
-            "nft: the cloud's source check and the NAT gateway",
-        ),
+        ("nftables", "nft: the cloud's source check and the NAT gateway"),
         ("iputils-ping", "ping: one address reaches another"),
-        (
-            "tcpdump",
-            "the frames on a link when a test needs to see them",
-        ),
+        ("tcpdump", "the frames on a link when a test needs to see them"),
         ("util-linux", "unshare and nsenter"),
     ],
 };
@@ -65,11 +50,8 @@ pub(crate) const FUZZ: Group = Group {
 /// # Errors
 /// Without root, names the packages to install by hand. Otherwise what apt-get answered.
 pub(crate) fn ensure(groups: &[Group]) -> Result<()> {
-    let wanted: BTreeSet<&str> = groups
-        .iter()
-        .flat_map(|group| group.packages)
-        .map(|(name, _)| *name)
-        .collect();
+    let wanted: BTreeSet<&str> =
+        groups.iter().flat_map(|group| group.packages).map(|(name, _)| *name).collect();
     let missing = missing_of(&wanted, &installed(&wanted)?);
     if missing.is_empty() {
         return Ok(());
@@ -95,10 +77,7 @@ pub(crate) fn ensure(groups: &[Group]) -> Result<()> {
     }
     let still_missing = missing_of(&wanted, &installed(&wanted)?);
     if !still_missing.is_empty() {
-        bail!(
-            "apt-get succeeded, yet dpkg does not list: {}",
-            still_missing.join(" ")
-        );
+        bail!("apt-get succeeded, yet dpkg does not list: {}", still_missing.join(" "));
     }
     Ok(())
 }
@@ -114,9 +93,7 @@ pub(crate) fn apt_get() -> Command {
     let mut apt_get = Command::new("apt-get");
     // Without a terminal of its own dpkg shows no progress bars, which would fill a log.
     apt_get.args(["-o", "Dpkg::Use-Pty=0"]);
-    apt_get
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null());
+    apt_get.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
     // stdout belongs to the command that xtask runs in the end.
     apt_get.stdout(std::io::stderr());
     apt_get
@@ -124,9 +101,7 @@ pub(crate) fn apt_get() -> Command {
 
 fn install(packages: &[&str]) -> Result<()> {
     workspace::run(
-        apt_get()
-            .args(["-qq", "-y", "--no-install-recommends", "install"])
-            .args(packages),
+        apt_get().args(["-qq", "-y", "--no-install-recommends", "install"]).args(packages),
     )
 }
 
@@ -167,11 +142,7 @@ fn installed_in(listing: &str) -> BTreeSet<String> {
 }
 
 fn missing_of<'a>(wanted: &BTreeSet<&'a str>, installed: &BTreeSet<String>) -> Vec<&'a str> {
-    wanted
-        .iter()
-        .copied()
-        .filter(|name| !installed.contains(*name))
-        .collect()
+    wanted.iter().copied().filter(|name| !installed.contains(*name)).collect()
 }
 
 fn output_of(command: &mut Command) -> Result<Output> {
@@ -191,10 +162,7 @@ mod tests {
     fn removed_but_configured_packages_count_as_missing() {
         let wanted = BTreeSet::from(["kmod", "nftables", "tcpdump"]);
         let listing = "installed kmod\nconfig-files nftables\nnot-installed tcpdump\n";
-        assert_eq!(
-            missing_of(&wanted, &installed_in(listing)),
-            ["nftables", "tcpdump"]
-        );
+        assert_eq!(missing_of(&wanted, &installed_in(listing)), ["nftables", "tcpdump"]);
     }
 
     #[test]

@@ -77,11 +77,7 @@ impl Report {
                     Some(problem) => Ending::Failed(problem),
                 };
                 let part = format!("  {}", verdict.name);
-                self.rows.push(Row {
-                    part,
-                    ending,
-                    seconds: verdict.seconds,
-                });
+                self.rows.push(Row { part, ending, seconds: verdict.seconds });
             }
         }
     }
@@ -90,28 +86,17 @@ impl Report {
     pub(crate) fn not_needed(&mut self, part: &str, reason: &str) {
         eprintln!("\nxtask: {part}: not needed: {reason}");
         let ending = Ending::NotNeeded(reason.to_owned());
-        self.rows.push(Row {
-            part: part.to_owned(),
-            ending,
-            seconds: 0.0,
-        });
+        self.rows.push(Row { part: part.to_owned(), ending, seconds: 0.0 });
     }
 
     /// Lists a part as failed because something before it failed.
     pub(crate) fn not_run(&mut self, part: &str, reason: &str) {
-        self.end(
-            part,
-            Ending::Failed(format!("not run: {reason}")),
-            Instant::now(),
-        );
+        self.end(part, Ending::Failed(format!("not run: {reason}")), Instant::now());
     }
 
     /// Whether no part failed.
     pub(crate) fn passed(&self) -> bool {
-        !self
-            .rows
-            .iter()
-            .any(|row| matches!(row.ending, Ending::Failed(_)))
+        !self.rows.iter().any(|row| matches!(row.ending, Ending::Failed(_)))
     }
 
     fn timed<T>(part: &str, work: impl FnOnce() -> Result<T>) -> (Instant, Result<T>) {
@@ -121,11 +106,7 @@ impl Report {
     }
 
     fn end(&mut self, part: &str, ending: Ending, began: Instant) {
-        let row = Row {
-            part: part.to_owned(),
-            ending,
-            seconds: began.elapsed().as_secs_f64(),
-        };
+        let row = Row { part: part.to_owned(), ending, seconds: began.elapsed().as_secs_f64() };
         let (word, text) = row.ending.words();
         eprintln!("xtask: {part}: {word} after {:.1} s: {text}", row.seconds);
         self.rows.push(row);
@@ -161,23 +142,13 @@ fn ending_of(verdicts: &[Verdict]) -> Ending {
 /// The final table.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self
-            .rows
-            .iter()
-            .map(|row| row.part.chars().count())
-            .max()
-            .unwrap_or(0)
-            .max(4);
+        let width = self.rows.iter().map(|row| row.part.chars().count()).max().unwrap_or(0).max(4);
         writeln!(f, "{:width$}  RESULT  SECONDS  DETAIL", "PART")?;
         for row in &self.rows {
             let (word, text) = row.ending.words();
             let mut line = String::new();
             let text = text.lines().next().unwrap_or_default();
-            write!(
-                line,
-                "{:width$}  {word:6}  {:7.1}  {text}",
-                row.part, row.seconds
-            )?;
+            write!(line, "{:width$}  {word:6}  {:7.1}  {text}", row.part, row.seconds)?;
             writeln!(f, "{}", line.trim_end())?;
         }
         Ok(())
@@ -191,12 +162,7 @@ mod tests {
     use super::*;
 
     fn verdict(name: &str, passed: u32, problem: Option<&str>) -> Verdict {
-        Verdict {
-            name: name.into(),
-            passed,
-            seconds: 1.0,
-            problem: problem.map(str::to_owned),
-        }
+        Verdict { name: name.into(), passed, seconds: 1.0, problem: problem.map(str::to_owned) }
     }
 
     #[test]
@@ -213,9 +179,7 @@ mod tests {
     #[test]
     fn a_part_without_any_test_fails_and_one_empty_executable_does_not() {
         let mut report = Report::default();
-        report.tests("unit", false, || {
-            Ok(vec![verdict("a", 0, None), verdict("b", 2, None)])
-        });
+        report.tests("unit", false, || Ok(vec![verdict("a", 0, None), verdict("b", 2, None)]));
         assert!(report.passed());
         report.tests("none", false, || Ok(vec![verdict("a", 0, None)]));
         assert!(!report.passed());
@@ -224,9 +188,7 @@ mod tests {
     #[test]
     fn a_failed_executable_is_always_named() {
         let mut report = Report::default();
-        report.tests("unit", false, || {
-            Ok(vec![verdict("a/b", 1, Some("1 failed"))])
-        });
+        report.tests("unit", false, || Ok(vec![verdict("a/b", 1, Some("1 failed"))]));
         assert!(!report.passed());
         assert!(report.to_string().contains("\n  a/b  FAILED"), "{report}");
     }

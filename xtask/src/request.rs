@@ -7,25 +7,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// Where programs are looked for besides the caller's own `PATH`.
-const STANDARD_PATH: &[&str] = &[
-    "/usr/local/sbin",
-    "/usr/local/bin",
-    "/usr/sbin",
-    "/usr/bin",
-    "/sbin",
-    "/bin",
-];
+const STANDARD_PATH: &[&str] =
+    &["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// The caller's variables that the guest gets too.
-const INHERITED: &[&str] = &[
-    "HOME",
-    "USER",
-    "LANG",
-    "LC_ALL",
-    "TERM",
-    "RUST_BACKTRACE",
-    "CI",
-];
+const INHERITED: &[&str] = &["HOME", "USER", "LANG", "LC_ALL", "TERM", "RUST_BACKTRACE", "CI"];
 
 /// One command with all of its surroundings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,25 +31,16 @@ impl Request {
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)))
             .collect();
-        environment
-            .entry("HOME".to_owned())
-            .or_insert_with(|| "/root".to_owned());
+        environment.entry("HOME".to_owned()).or_insert_with(|| "/root".to_owned());
         let path = search_path(&env::var("PATH").unwrap_or_default());
         environment.insert("PATH".to_owned(), path);
-        Self {
-            command,
-            folder,
-            environment,
-        }
+        Self { command, folder, environment }
     }
 }
 
 /// The caller's search path, with the standard folders that it lacks at its end.
 fn search_path(callers: &str) -> String {
-    let mut folders: Vec<&str> = callers
-        .split(':')
-        .filter(|folder| !folder.is_empty())
-        .collect();
+    let mut folders: Vec<&str> = callers.split(':').filter(|folder| !folder.is_empty()).collect();
     for standard in STANDARD_PATH {
         if !folders.contains(standard) {
             folders.push(standard);

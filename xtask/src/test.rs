@@ -51,15 +51,7 @@ pub(crate) fn run() -> Result<u8> {
 
     let mut out = io::stdout();
     write!(out, "\n{report}")?;
-    writeln!(
-        out,
-        "{}",
-        if report.passed() {
-            "all passed"
-        } else {
-            "FAILED"
-        }
-    )?;
+    writeln!(out, "{}", if report.passed() { "all passed" } else { "FAILED" })?;
     Ok(u8::from(!report.passed()))
 }
 
@@ -85,14 +77,7 @@ fn static_checks(report: &mut Report) {
     };
     report.part("format", || run(cargo(&["fmt", "--all", "--check"])));
     report.part("clippy", || {
-        run(cargo(&[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]))
+        run(cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
     });
     report.part("documentation", || {
         let mut doc = cargo(&["doc", "--workspace", "--no-deps"]);
@@ -102,12 +87,7 @@ fn static_checks(report: &mut Report) {
     report.part("no_std", no_std::prove);
     if workspace::root().join("fuzz").exists() {
         report.part("fuzz targets compile", || {
-            run(cargo(&[
-                "check",
-                "--all-targets",
-                "--manifest-path",
-                "fuzz/Cargo.toml",
-            ]))
+            run(cargo(&["check", "--all-targets", "--manifest-path", "fuzz/Cargo.toml"]))
         });
     } else {
         report.not_needed("fuzz targets compile", "there is no folder fuzz");
@@ -116,11 +96,7 @@ fn static_checks(report: &mut Report) {
 
 fn executables(report: &mut Report, sorted: &Sorted, plugins: &Path) {
     report.tests(ANYWHERE, false, || {
-        Ok(sorted
-            .anywhere
-            .iter()
-            .map(|tests| announced(tests, plugins))
-            .collect())
+        Ok(sorted.anywhere.iter().map(|tests| announced(tests, plugins)).collect())
     });
     let has_ipvlan = match ipvlan::available() {
         Ok(has_ipvlan) => has_ipvlan,
@@ -141,9 +117,7 @@ fn executables(report: &mut Report, sorted: &Sorted, plugins: &Path) {
     } else if has_ipvlan {
         report.not_needed(WITHOUT_IPVLAN, "this kernel has ipvlan");
     } else {
-        report.tests(WITHOUT_IPVLAN, true, || {
-            on_host(&sorted.host_without_ipvlan)
-        });
+        report.tests(WITHOUT_IPVLAN, true, || on_host(&sorted.host_without_ipvlan));
     }
     if has_ipvlan {
         report.tests(IPVLAN, true, || on_host(&sorted.ipvlan));
@@ -172,11 +146,7 @@ fn in_guest(list: &[Executable], plugins: &Path) -> Result<Vec<Verdict>> {
     ];
     let request = Request::new(command, workspace::root().to_owned());
     let (sender, receiver) = mpsc::channel();
-    let run = vm::Run {
-        request,
-        out: None,
-        timeout: GUEST_TIMEOUT,
-    };
+    let run = vm::Run { request, out: None, timeout: GUEST_TIMEOUT };
     let status = vm::run(&run, Tap::new(io::stdout(), sender))?;
     Ok(complete(list, receiver.try_iter().collect(), status))
 }
@@ -186,15 +156,8 @@ fn complete(list: &[Executable], mut verdicts: Vec<Verdict>, status: u8) -> Vec<
     for tests in list {
         let name = tests.name();
         if !verdicts.iter().any(|verdict| verdict.name == name) {
-            let problem = Some(format!(
-                "the guest ended with status {status} before its end"
-            ));
-            verdicts.push(Verdict {
-                name,
-                passed: 0,
-                seconds: 0.0,
-                problem,
-            });
+            let problem = Some(format!("the guest ended with status {status} before its end"));
+            verdicts.push(Verdict { name, passed: 0, seconds: 0.0, problem });
         }
     }
     verdicts
@@ -237,12 +200,7 @@ mod tests {
             file: "/x".into(),
             folder: "/".into(),
         };
-        let seen = Verdict {
-            name: "e2e/a".into(),
-            passed: 1,
-            seconds: 1.0,
-            problem: None,
-        };
+        let seen = Verdict { name: "e2e/a".into(), passed: 1, seconds: 1.0, problem: None };
         let verdicts = complete(&[executable("a"), executable("b")], vec![seen.clone()], 125);
         assert_eq!(verdicts[0], seen);
         assert_eq!(verdicts[1].name, "e2e/b");

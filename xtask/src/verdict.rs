@@ -48,26 +48,18 @@ pub(crate) struct Tap<W> {
 
 impl<W: Write> Tap<W> {
     pub(crate) fn new(out: W, verdicts: Sender<Verdict>) -> Self {
-        Self {
-            out,
-            verdicts,
-            lines: Lines::default(),
-            passed_on: 0,
-        }
+        Self { out, verdicts, lines: Lines::default(), passed_on: 0 }
     }
 
     fn line(&mut self, line: &str) -> io::Result<()> {
-        let verdict = line
-            .strip_prefix(MARK)
-            .and_then(|text| serde_json::from_str(text).ok());
+        let verdict = line.strip_prefix(MARK).and_then(|text| serde_json::from_str(text).ok());
         if let Some(verdict) = verdict
             && self.passed_on == 0
         {
             // Without a receiver nobody wants it.
             let _ = self.verdicts.send(verdict);
         } else {
-            self.out
-                .write_all(line.as_bytes().get(self.passed_on..).unwrap_or_default())?;
+            self.out.write_all(line.as_bytes().get(self.passed_on..).unwrap_or_default())?;
             self.out.write_all(b"\n")?;
         }
         self.passed_on = 0;
@@ -107,12 +99,7 @@ mod tests {
     use super::*;
 
     fn verdict() -> Verdict {
-        Verdict {
-            name: "e2e/lab".into(),
-            passed: 3,
-            seconds: 1.5,
-            problem: Some("x\ny".into()),
-        }
+        Verdict { name: "e2e/lab".into(), passed: 3, seconds: 1.5, problem: Some("x\ny".into()) }
     }
 
     #[test]
@@ -126,16 +113,9 @@ mod tests {
             for piece in stream.chunks(size) {
                 tap.write_all(piece).unwrap();
             }
-            assert_eq!(
-                String::from_utf8_lossy(&tap.out),
-                "before\nxtask-other\nafter"
-            );
+            assert_eq!(String::from_utf8_lossy(&tap.out), "before\nxtask-other\nafter");
             drop(tap);
-            assert_eq!(
-                verdicts.iter().collect::<Vec<_>>(),
-                [verdict()],
-                "pieces of {size}"
-            );
+            assert_eq!(verdicts.iter().collect::<Vec<_>>(), [verdict()], "pieces of {size}");
         }
     }
 
@@ -150,14 +130,7 @@ mod tests {
 
     #[test]
     fn no_test_is_no_success() {
-        let empty = Verdict {
-            passed: 0,
-            problem: None,
-            ..verdict()
-        };
-        assert_eq!(
-            empty.with_tests_required().problem.as_deref(),
-            Some("no test ran")
-        );
+        let empty = Verdict { passed: 0, problem: None, ..verdict() };
+        assert_eq!(empty.with_tests_required().problem.as_deref(), Some("no test ran"));
     }
 }

@@ -39,11 +39,7 @@ pub(crate) fn run(run: &Run, stdout: impl Write + Send + 'static) -> Result<u8> 
     let folder = tempfile::Builder::new().prefix("node-ipam-vm-").tempdir()?;
     let initramfs = folder.path().join("initramfs");
     let supervisor = std::env::current_exe().context("xtask cannot find itself")?;
-    let handover = Handover {
-        supervisor: &supervisor,
-        request: &run.request,
-        out: out.as_deref(),
-    };
+    let handover = Handover { supervisor: &supervisor, request: &run.request, out: out.as_deref() };
     initramfs::write(&initramfs, &kernel, handover)?;
     let machine = Machine {
         kernel_image: &kernel.image,
@@ -62,15 +58,9 @@ fn start(
 ) -> Result<u8> {
     eprintln!("xtask: starting Linux {} in QEMU", kernel.version);
     let began = Instant::now();
-    let sinks = Sinks {
-        stdout,
-        stderr: io::stderr(),
-    };
+    let sinks = Sinks { stdout, stderr: io::stderr() };
     let outcome = machine.run(sinks, || {
-        eprintln!(
-            "xtask: the guest is up after {:.1} s",
-            began.elapsed().as_secs_f64()
-        );
+        eprintln!("xtask: the guest is up after {:.1} s", began.elapsed().as_secs_f64());
     })?;
     let console = machine::console_text(&machine.console());
     let seconds = began.elapsed().as_secs_f64();
@@ -92,10 +82,7 @@ fn start(
     for line in console.lines() {
         eprintln!("guest| {line}");
     }
-    eprintln!(
-        "xtask: {failure} ({seconds:.1} s, limit {} s)",
-        machine.timeout.as_secs()
-    );
+    eprintln!("xtask: {failure} ({seconds:.1} s, limit {} s)", machine.timeout.as_secs());
     if let Some(panic) = machine::panic_in(&console) {
         eprintln!("xtask: {panic}");
     }

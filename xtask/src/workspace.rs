@@ -49,9 +49,7 @@ pub(crate) fn cargo() -> Command {
 /// If it cannot be started, or ends with another status than 0.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let line = command_line(command);
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start `{line}`"))?;
+    let status = command.status().with_context(|| format!("cannot start `{line}`"))?;
     if !status.success() {
         bail!("`{line}`: {status}");
     }
@@ -61,10 +59,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// The command as somebody would type it: program name and arguments.
 pub(crate) fn command_line(command: &Command) -> String {
     let program = Path::new(command.get_program());
-    let program = program
-        .file_name()
-        .unwrap_or(program.as_os_str())
-        .to_string_lossy();
+    let program = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy();
     let mut line = program.into_owned();
     for argument in command.get_args() {
         line.push(' ');

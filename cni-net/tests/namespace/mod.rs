@@ -65,9 +65,7 @@ impl TestNetns {
     pub(crate) fn ip_json(&self, command: &str) -> Vec<Value> {
         let text = self.ip(&format!("-j {command}"));
         let text = if text.trim().is_empty() { "[]" } else { &text };
-        let Value::Array(all) = serde_json::from_str(text).unwrap() else {
-            panic!("{text}")
-        };
+        let Value::Array(all) = serde_json::from_str(text).unwrap() else { panic!("{text}") };
         // Where a filter leaves nothing of an object, ip prints an empty one.
         all.into_iter()
             .filter(|object| object != &Value::Object(serde_json::Map::default()))
@@ -82,10 +80,7 @@ impl TestNetns {
     }
 
     fn arguments<'a>(&'a self, command: &'a str) -> Vec<&'a str> {
-        ["-n", &self.name]
-            .into_iter()
-            .chain(command.split_whitespace())
-            .collect()
+        ["-n", &self.name].into_iter().chain(command.split_whitespace()).collect()
     }
 }
 

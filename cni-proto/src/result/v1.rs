@@ -35,21 +35,12 @@ struct Parsed {
 
 pub(super) fn print(result: &AddResult, version: Version) -> Result<Value, Error> {
     let (interfaces, routes) = if version < Version::V1_1_0 {
-        let interfaces = result
-            .interfaces
-            .iter()
-            .map(without_additions_of_1_1_0)
-            .collect();
-        let routes = result.routes.iter().map(|route| Route {
-            gw: route.gw,
-            ..Route::to(route.dst)
-        });
+        let interfaces = result.interfaces.iter().map(without_additions_of_1_1_0).collect();
+        let routes =
+            result.routes.iter().map(|route| Route { gw: route.gw, ..Route::to(route.dst) });
         (Cow::Owned(interfaces), Cow::Owned(routes.collect()))
     } else {
-        (
-            Cow::Borrowed(&*result.interfaces),
-            Cow::Borrowed(&*result.routes),
-        )
+        (Cow::Borrowed(&*result.interfaces), Cow::Borrowed(&*result.routes))
     };
     let printed = Printed {
         cni_version: version.as_str(),
@@ -62,27 +53,12 @@ pub(super) fn print(result: &AddResult, version: Version) -> Result<Value, Error
 }
 
 fn without_additions_of_1_1_0(interface: &Interface) -> Interface {
-    Interface {
-        mtu: None,
-        socket_path: None,
-        pci_id: None,
-        ..interface.clone()
-    }
+    Interface { mtu: None, socket_path: None, pci_id: None, ..interface.clone() }
 }
 
 pub(super) fn parse(value: &Value) -> Result<AddResult, DecodeError> {
-    let Parsed {
-        interfaces,
-        ips,
-        routes,
-        dns,
-    } = decode(value)?;
-    Ok(AddResult {
-        interfaces,
-        ips,
-        routes,
-        dns,
-    })
+    let Parsed { interfaces, ips, routes, dns } = decode(value)?;
+    Ok(AddResult { interfaces, ips, routes, dns })
 }
 
 #[cfg(test)]
@@ -118,10 +94,7 @@ mod tests {
         let mut older = full();
         older["cniVersion"] = json!("1.0.0");
         for field in ["mtu", "socketPath", "pciID"] {
-            older["interfaces"][0]
-                .as_object_mut()
-                .unwrap()
-                .remove(field);
+            older["interfaces"][0].as_object_mut().unwrap().remove(field);
         }
         older["routes"] = json!([{"dst": "::/0", "gw": "fd00::1"}]);
         assert_eq!(result.to_json(Version::V1_0_0).unwrap(), older);
@@ -143,10 +116,7 @@ mod tests {
             "later": 1,
         });
         let result = AddResult::from_json(&value, Version::V1_1_0).unwrap();
-        let eth0 = Interface {
-            name: "eth0".to_owned(),
-            ..Interface::default()
-        };
+        let eth0 = Interface { name: "eth0".to_owned(), ..Interface::default() };
         assert_eq!(result.interfaces, [eth0]);
         assert_eq!(result.ips[0].gateway, None);
         assert_eq!((result.routes.len(), result.dns.is_empty()), (0, true));
@@ -157,10 +127,7 @@ mod tests {
         let astray = json!([{"address": "10.1.0.5/16", "interface": 1}]);
         for (value, details) in [
             (json!([]), "it must be an object"),
-            (
-                json!({"cniVersion": "9"}),
-                r#"cniVersion: "9" is none of ["1.0.0", "1.1.0"]"#,
-            ),
+            (json!({"cniVersion": "9"}), r#"cniVersion: "9" is none of ["1.0.0", "1.1.0"]"#),
             (
                 json!({"ips": [{"address": "10.1.0.5"}]}),
                 "ips[0].address: invalid IP address syntax",
@@ -172,10 +139,7 @@ mod tests {
             ),
         ] {
             let error = AddResult::from_json(&value, Version::V1_1_0).unwrap_err();
-            assert_eq!(
-                (error.code, error.details.as_str()),
-                (Code::DECODE, details)
-            );
+            assert_eq!((error.code, error.details.as_str()), (Code::DECODE, details));
         }
     }
 }

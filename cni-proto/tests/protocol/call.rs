@@ -30,11 +30,7 @@ impl Answer {
         let object = self.object();
         assert_eq!((self.exit, self.stderr.as_str()), (1, ""));
         let text = |key: &str| object[key].as_str().unwrap_or_default().to_owned();
-        (
-            object["code"].as_u64().unwrap(),
-            text("msg"),
-            text("details"),
-        )
+        (object["code"].as_u64().unwrap(), text("msg"), text("details"))
     }
 }
 
@@ -106,9 +102,7 @@ pub(crate) const ENV: [(&str, &str); 6] = [
 
 /// [`ENV`] with some variables changed.
 pub(crate) fn env_with<'a>(changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    let others = ENV
-        .iter()
-        .filter(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
+    let others = ENV.iter().filter(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
     others.chain(changes).copied().collect()
 }
 

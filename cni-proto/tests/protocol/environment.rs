@@ -6,13 +6,7 @@ use std::path::Path;
 
 use crate::call::{CONFIG, ENV, Recorder, call, call_os, env_with};
 
-const VARIABLES: [&str; 5] = [
-    "CNI_CONTAINERID",
-    "CNI_NETNS",
-    "CNI_IFNAME",
-    "CNI_ARGS",
-    "CNI_PATH",
-];
+const VARIABLES: [&str; 5] = ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS", "CNI_PATH"];
 
 /// Which variables each verb needs, written down a second time.
 const REQUIRED: [(&str, &[&str]); 6] = [
@@ -29,11 +23,8 @@ fn one_variable_unset_or_empty() {
     for (verb, required) in REQUIRED {
         for variable in VARIABLES {
             let empty = env_with(&[("CNI_COMMAND", verb), (variable, "")]);
-            let unset: Vec<_> = empty
-                .iter()
-                .filter(|(_, value)| !value.is_empty())
-                .copied()
-                .collect();
+            let unset: Vec<_> =
+                empty.iter().filter(|(_, value)| !value.is_empty()).copied().collect();
             let answer = call(&Recorder::default(), &empty, CONFIG);
             assert_eq!(answer, call(&Recorder::default(), &unset, CONFIG));
             if required.contains(&variable) {
@@ -64,19 +55,12 @@ fn values_are_looked_at_only_where_they_are_required_and_before_missing_ones() {
     for (verb, required) in REQUIRED {
         for (variable, value) in [("CNI_CONTAINERID", "-a"), ("CNI_IFNAME", "a/b")] {
             // Nothing else is set that could be required.
-            let env = [
-                ("CNI_COMMAND", verb),
-                (variable, value),
-                ("CNI_PATH", "/opt/cni/bin"),
-            ];
+            let env = [("CNI_COMMAND", verb), (variable, value), ("CNI_PATH", "/opt/cni/bin")];
             let answer = call(&Recorder::default(), &env, CONFIG);
             if required.contains(&variable) {
                 let (code, message, _) = answer.error();
                 assert_eq!(code, 4);
-                assert!(
-                    message.starts_with(&format!("invalid {variable} {value:?}")),
-                    "{message}"
-                );
+                assert!(message.starts_with(&format!("invalid {variable} {value:?}")), "{message}");
             } else {
                 assert_eq!(answer.exit, 0, "{verb}: {answer:?}");
             }
@@ -86,30 +70,15 @@ fn values_are_looked_at_only_where_they_are_required_and_before_missing_ones() {
 
 #[test]
 fn a_broken_environment_is_reported_before_a_broken_configuration() {
-    let answer = call(
-        &Recorder::default(),
-        &env_with(&[("CNI_IFNAME", "")]),
-        b"junk",
-    );
-    assert_eq!(
-        answer.error().1,
-        "required env variables [CNI_IFNAME] missing"
-    );
-    assert_eq!(
-        answer.object()["cniVersion"],
-        "1.1.0",
-        "the newest, since none is known"
-    );
+    let answer = call(&Recorder::default(), &env_with(&[("CNI_IFNAME", "")]), b"junk");
+    assert_eq!(answer.error().1, "required env variables [CNI_IFNAME] missing");
+    assert_eq!(answer.object()["cniVersion"], "1.1.0", "the newest, since none is known");
 }
 
 #[test]
 fn an_unknown_command() {
     for command in ["add", "ADD ", "PREV", "\u{e9}"] {
-        let answer = call(
-            &Recorder::default(),
-            &env_with(&[("CNI_COMMAND", command)]),
-            b"junk",
-        );
+        let answer = call(&Recorder::default(), &env_with(&[("CNI_COMMAND", command)]), b"junk");
         let (code, message, _) = answer.error();
         assert_eq!(code, 4);
         let verbs = "ADD, DEL, CHECK, GC, STATUS, VERSION";
@@ -123,11 +92,7 @@ fn no_command_is_a_person_at_a_terminal() {
     for env in [&[][..], &[("CNI_COMMAND", "")]] {
         let answer = call(&Recorder::default(), env, b"never read");
         assert_eq!((answer.exit, &*answer.stdout), (0, ""));
-        assert!(
-            answer
-                .stderr
-                .starts_with("recorder: a CNI plugin for versions 1.0.0, 1.1.0")
-        );
+        assert!(answer.stderr.starts_with("recorder: a CNI plugin for versions 1.0.0, 1.1.0"));
     }
 }
 
@@ -143,10 +108,8 @@ fn bytes_that_are_no_utf8() {
         ("CNI_PATH", true),
     ] {
         let env = env_with(&[(variable, "")]);
-        let mut env: Vec<(OsString, OsString)> = env
-            .iter()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect();
+        let mut env: Vec<(OsString, OsString)> =
+            env.iter().map(|(name, value)| (name.into(), value.into())).collect();
         env.retain(|(name, _)| name != variable);
         env.push((variable.into(), wrong.clone()));
         let recorder = Recorder::default();
@@ -165,13 +128,7 @@ fn bytes_that_are_no_utf8() {
 
 #[test]
 fn malformed_args_stop_add_and_check_but_not_del() {
-    for (verb, exit) in [
-        ("ADD", 1),
-        ("CHECK", 1),
-        ("DEL", 0),
-        ("GC", 0),
-        ("STATUS", 0),
-    ] {
+    for (verb, exit) in [("ADD", 1), ("CHECK", 1), ("DEL", 0), ("GC", 0), ("STATUS", 0)] {
         let recorder = Recorder::default();
         let env = env_with(&[("CNI_COMMAND", verb), ("CNI_ARGS", "A=1;junk;B=2")]);
         let answer = call(&recorder, &env, CONFIG);
@@ -181,10 +138,7 @@ fn malformed_args_stop_add_and_check_but_not_del() {
             assert_eq!((code, &*message), (4, "invalid pair \"junk\" in CNI_ARGS"));
         }
         for del in recorder.dels.borrow().iter() {
-            assert_eq!(
-                del.args.iter().collect::<Vec<_>>(),
-                [("A", "1"), ("B", "2")]
-            );
+            assert_eq!(del.args.iter().collect::<Vec<_>>(), [("A", "1"), ("B", "2")]);
         }
     }
 }
@@ -193,10 +147,7 @@ fn malformed_args_stop_add_and_check_but_not_del() {
 fn a_request_holds_what_was_said() {
     let recorder = Recorder::default();
     for (value, allowed) in [("", false), ("0", false), ("1", true), ("TruE", true)] {
-        let env = env_with(&[
-            ("CNI_NETNS_OVERRIDE", value),
-            ("CNI_ARGS", "K8S_POD_NAME=p"),
-        ]);
+        let env = env_with(&[("CNI_NETNS_OVERRIDE", value), ("CNI_ARGS", "K8S_POD_NAME=p")]);
         assert_eq!(call(&recorder, &env, CONFIG).exit, 0);
         let request = recorder.adds.borrow_mut().pop().unwrap();
         assert_eq!(request.netns_override, allowed, "{value:?}");

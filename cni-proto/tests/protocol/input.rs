@@ -29,11 +29,9 @@ fn version_answers_whatever_the_input() {
 
 #[test]
 fn an_error_is_in_the_version_in_use() {
-    for (version, printed, code) in [
-        ("1.0.0", "1.0.0", 7),
-        ("1.1.0", "1.1.0", 7),
-        ("2", "1.1.0", 1),
-    ] {
+    for (version, printed, code) in
+        [("1.0.0", "1.0.0", 7), ("1.1.0", "1.1.0", 7), ("2", "1.1.0", 1)]
+    {
         let stdin = format!(r#"{{"cniVersion":"{version}","type":"t"}}"#);
         let answer = call(&Recorder::default(), &ENV, stdin.as_bytes());
         assert_eq!(answer.error().0, code);
@@ -50,19 +48,11 @@ fn del_goes_on_with_what_it_has() {
         r#"{"cniVersion":[],"name":"net","type":"t","prevResult":{"ips":[{"address":1}]}}"#,
     ] {
         let recorder = Recorder::default();
-        let env = env_with(&[
-            ("CNI_COMMAND", "DEL"),
-            ("CNI_NETNS", ""),
-            ("CNI_ARGS", "junk"),
-        ]);
+        let env = env_with(&[("CNI_COMMAND", "DEL"), ("CNI_NETNS", ""), ("CNI_ARGS", "junk")]);
         let answer = call(&recorder, &env, stdin.as_bytes());
         assert_eq!((answer.exit, &*answer.stdout), (0, ""), "{stdin}");
         assert_eq!(recorder.dels.borrow()[0].config.prev_result, None);
-        assert_eq!(
-            call(&recorder, &ENV, stdin.as_bytes()).exit,
-            1,
-            "ADD must not: {stdin}"
-        );
+        assert_eq!(call(&recorder, &ENV, stdin.as_bytes()).exit, 1, "ADD must not: {stdin}");
     }
 }
 
@@ -73,36 +63,17 @@ fn gc_tells_an_empty_list_from_none() {
         (r#","cni.dev/valid-attachments":[]"#, Some(0)),
         (r#","cni.dev/valid-attachments":null"#, Some(0)),
         (r#","cni.dev/attachments":[]"#, None),
-        (
-            r#","cni.dev/valid-attachments":[{"containerID":"c","ifname":"eth0"}]"#,
-            Some(1),
-        ),
+        (r#","cni.dev/valid-attachments":[{"containerID":"c","ifname":"eth0"}]"#, Some(1)),
     ] {
         let recorder = Recorder::default();
         let stdin = format!(r#"{{"cniVersion":"1.1.0","name":"net","type":"t"{list}}}"#);
-        assert_eq!(
-            call(
-                &recorder,
-                &env_with(&[("CNI_COMMAND", "GC")]),
-                stdin.as_bytes()
-            )
-            .exit,
-            0
-        );
+        assert_eq!(call(&recorder, &env_with(&[("CNI_COMMAND", "GC")]), stdin.as_bytes()).exit, 0);
         let gcs = recorder.gcs.borrow();
-        assert_eq!(
-            gcs[0].valid_attachments.as_ref().map(Vec::len),
-            count,
-            "{list}"
-        );
+        assert_eq!(gcs[0].valid_attachments.as_ref().map(Vec::len), count, "{list}");
     }
     let stdin = br#"{"cniVersion":"1.1.0","name":"n","type":"t",
         "cni.dev/valid-attachments":[{"containerID":"c","ifname":"eth0"},{"containerID":"c"}]}"#;
-    let answer = call(
-        &Recorder::default(),
-        &env_with(&[("CNI_COMMAND", "GC")]),
-        stdin,
-    );
+    let answer = call(&Recorder::default(), &env_with(&[("CNI_COMMAND", "GC")]), stdin);
     let message = "invalid cni.dev/valid-attachments: [1]: missing field `ifname`";
     assert_eq!(answer.error(), (7, message.to_owned(), String::new()));
 }
@@ -111,11 +82,7 @@ fn gc_tells_an_empty_list_from_none() {
 fn gc_and_status_exist_since_1_1_0() {
     for verb in ["GC", "STATUS"] {
         let stdin = br#"{"cniVersion":"1.0.0","name":"net","type":"t"}"#;
-        let answer = call(
-            &Recorder::default(),
-            &env_with(&[("CNI_COMMAND", verb)]),
-            stdin,
-        );
+        let answer = call(&Recorder::default(), &env_with(&[("CNI_COMMAND", verb)]), stdin);
         let message = format!("config version does not allow {verb}");
         let details = format!("config is 1.0.0, {verb} exists since 1.1.0");
         assert_eq!(answer.error(), (1, message, details));
@@ -129,10 +96,7 @@ fn input_is_bounded() {
     assert_eq!(call(&Recorder::default(), &ENV, &stdin).exit, 0);
     stdin.push(b' ');
     let (code, message, _) = call(&Recorder::default(), &ENV, &stdin).error();
-    assert_eq!(
-        (code, &*message),
-        (6, "stdin holds more than the 16777216 bytes allowed")
-    );
+    assert_eq!((code, &*message), (6, "stdin holds more than the 16777216 bytes allowed"));
 }
 
 #[test]
@@ -145,15 +109,10 @@ fn input_that_cannot_be_read() {
     }
     for (verb, exit) in [("ADD", 1), ("VERSION", 0)] {
         let env = env_with(&[("CNI_COMMAND", verb)]);
-        let env = env
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into()));
+        let env = env.into_iter().map(|(name, value)| (name.into(), value.into()));
         let mut stdout = Vec::new();
         let plugin = Recorder::default();
-        assert_eq!(
-            serve(&plugin, env, &mut Broken, &mut stdout, &mut io::sink()),
-            exit
-        );
+        assert_eq!(serve(&plugin, env, &mut Broken, &mut stdout, &mut io::sink()), exit);
         let object: serde_json::Value = serde_json::from_slice(&stdout).unwrap();
         if exit == 1 {
             assert_eq!(
@@ -187,10 +146,7 @@ impl Plugin for Reader {
     fn add(&self, request: &AddRequest) -> Result<AddResult, Error> {
         let own: Own = request.config.plugin()?;
         let prev = request.config.prev_result.clone().unwrap_or_default();
-        Ok(AddResult {
-            dns: own.dns,
-            ..prev
-        })
+        Ok(AddResult { dns: own.dns, ..prev })
     }
 
     fn del(&self, request: &DelRequest) -> Result<(), Error> {

@@ -29,10 +29,7 @@ impl Plugin for Failing {
 #[test]
 fn errors_are_printed_as_they_are_but_never_taken_for_success() {
     let answer = call(&Failing, &ENV, CONFIG);
-    assert_eq!(
-        answer.error(),
-        (11, "address not found".to_owned(), "later".to_owned())
-    );
+    assert_eq!(answer.error(), (11, "address not found".to_owned(), "later".to_owned()));
     let answer = call(&Failing, &env_with(&[("CNI_COMMAND", "DEL")]), CONFIG);
     let (msg, details) = ("link missing".to_owned(), "ENOENT (os error 2)".to_owned());
     assert_eq!(answer.error(), (101, msg, details));
@@ -73,23 +70,12 @@ impl Write for Pipe {
 fn one_write_and_a_failed_one_is_exit_1() {
     for (capacity, exit) in [(1, 0), (0, 1)] {
         let env = [("CNI_COMMAND", "VERSION")].map(|(name, value)| (name.into(), value.into()));
-        let mut stdout = Pipe {
-            writes: 0,
-            bytes: 0,
-            capacity,
-        };
+        let mut stdout = Pipe { writes: 0, bytes: 0, capacity };
         let mut stderr = Vec::new();
-        assert_eq!(
-            serve(&Failing, env, &mut io::empty(), &mut stdout, &mut stderr),
-            exit
-        );
+        assert_eq!(serve(&Failing, env, &mut io::empty(), &mut stdout, &mut stderr), exit);
         assert_eq!((stdout.writes, stdout.bytes > 0), (capacity, capacity == 1));
         let said = String::from_utf8(stderr).unwrap();
-        assert_eq!(
-            said.contains("failing: write to stdout: broken pipe"),
-            exit == 1,
-            "{said}"
-        );
+        assert_eq!(said.contains("failing: write to stdout: broken pipe"), exit == 1, "{said}");
     }
 }
 

@@ -50,22 +50,9 @@ cases! {
 
 fn run(text: &str) {
     let case: Case = serde_json::from_str(text).unwrap();
-    let env: Vec<_> = case
-        .env
-        .iter()
-        .map(|(name, value)| (&**name, &**value))
-        .collect();
-    let answer = call(
-        &Example(case.plugin),
-        &env,
-        case.stdin.to_string().as_bytes(),
-    );
-    assert_eq!(
-        (answer.exit, &*answer.stderr),
-        (case.exit, ""),
-        "{}: {answer:?}",
-        case.section
-    );
+    let env: Vec<_> = case.env.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let answer = call(&Example(case.plugin), &env, case.stdin.to_string().as_bytes());
+    assert_eq!((answer.exit, &*answer.stderr), (case.exit, ""), "{}: {answer:?}", case.section);
     if case.stdout.is_null() {
         assert_eq!(answer.stdout, "", "{}", case.section);
     } else {
@@ -118,12 +105,7 @@ impl Example {
             gateway: Some(ipam.gateway),
             interface: None,
         };
-        Ok(AddResult {
-            ips: vec![ip],
-            routes: ipam.routes,
-            dns,
-            ..AddResult::default()
-        })
+        Ok(AddResult { ips: vec![ip], routes: ipam.routes, dns, ..AddResult::default() })
     }
 
     fn bridge(request: &AddRequest) -> Result<AddResult, Error> {

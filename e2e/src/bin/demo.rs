@@ -41,10 +41,7 @@ fn run() -> Result<()> {
     detach(&lab, &deployment, &before)?;
     chapter("6. the seed's argument: macvlan instead, whose MACs the cloud does not know")?;
     show_macvlan(&lab, &ips[0])?;
-    say(format_args!(
-        "\nthe demo took {:.1} s",
-        begin.elapsed().as_secs_f64()
-    ))
+    say(format_args!("\nthe demo took {:.1} s", begin.elapsed().as_secs_f64()))
 }
 
 fn show_nics(lab: &Lab) -> Result<()> {
@@ -62,10 +59,7 @@ fn show_nics(lab: &Lab) -> Result<()> {
 
 /// ADDs all pods and shows them as the seed's table does; answers their addresses.
 fn attach(lab: &Lab, deployment: &Deployment<'_>) -> Result<Vec<String>> {
-    say(format_args!(
-        "{:<19} {:<12} {:<16} {:<8} {}",
-        "NAME", "TIME", "IP", "NODE", "NETWORK"
-    ))?;
+    say(format_args!("{:<19} {:<12} {:<16} {:<8} {}", "NAME", "TIME", "IP", "NODE", "NETWORK"))?;
     let mut ips = Vec::new();
     for pod in lab.pods() {
         let begin = Instant::now();
@@ -78,16 +72,12 @@ fn attach(lab: &Lab, deployment: &Deployment<'_>) -> Result<Vec<String>> {
             "{:<19} {time:<12} {ip:<16} {:<8} {}",
             spec.name, spec.node, spec.network
         ))?;
-        let owner = lab.cluster().nics().find(|(_, nic)| {
-            nic.secondary
-                .iter()
-                .any(|secondary| secondary.to_string() == ip)
-        });
+        let owner = lab
+            .cluster()
+            .nics()
+            .find(|(_, nic)| nic.secondary.iter().any(|secondary| secondary.to_string() == ip));
         let (node, nic) = owner.with_context(|| format!("no NIC owns {ip}"))?;
-        ensure!(
-            node.name == spec.node && spec.network.ends_with(&nic.name),
-            "{ip} is misplaced"
-        );
+        ensure!(node.name == spec.node && spec.network.ends_with(&nic.name), "{ip} is misplaced");
         ips.push(ip);
     }
     Ok(ips)
@@ -96,10 +86,7 @@ fn attach(lab: &Lab, deployment: &Deployment<'_>) -> Result<Vec<String>> {
 fn show_tables(lab: &Lab, deployment: &Deployment<'_>) -> Result<()> {
     say("\nipamctl get pools, over the databases of both nodes")?;
     show(&deployment.pools_table()?)?;
-    ensure!(
-        deployment.pools_table()? == seed::POOLS_TABLE,
-        "this is not the seed's table"
-    );
+    ensure!(deployment.pools_table()? == seed::POOLS_TABLE, "this is not the seed's table");
     say("(byte for byte the table of the seed's document)")?;
     for node in lab.nodes() {
         let name = &node.spec().name;
@@ -121,30 +108,17 @@ fn send(lab: &Lab, ips: &[String]) -> Result<()> {
     expect_ping(worker_192, &ips[0], "pod to pod, back across subnets")?;
     expect_ping(master_172, primary("worker")?, "pod to the other node")?;
     expect_ping(worker_172, primary("master")?, "pod to the other node")?;
-    expect_ping(
-        master_172,
-        seed::SERVER,
-        "pod to the outside, by gateway and NAT",
-    )?;
-    expect_ping(
-        worker_192,
-        seed::SERVER,
-        "pod to the outside, by gateway and NAT",
-    )?;
+    expect_ping(master_172, seed::SERVER, "pod to the outside, by gateway and NAT")?;
+    expect_ping(worker_192, seed::SERVER, "pod to the outside, by gateway and NAT")?;
     let server = PeerServer::start(lab.outside("server")?)?;
     for pod in lab.pods() {
         let seen = peer::seen_by(pod, SocketAddr::new(seed::SERVER, server.port()))?;
         ensure!(seen == seed::NAT_AT_SERVER, "the server sees {seen}");
     }
     let nat = seed::NAT_AT_SERVER;
-    say(format_args!(
-        "TCP to the outside from all four pods: the server sees {nat}, the NAT"
-    ))?;
+    say(format_args!("TCP to the outside from all four pods: the server sees {nat}, the NAT"))?;
     let drops = unknown_mac_drops(lab)?;
-    ensure!(
-        drops == 0,
-        "the VPC dropped {drops} frames of the ipvlan pods"
-    );
+    ensure!(drops == 0, "the VPC dropped {drops} frames of the ipvlan pods");
     say("frames that the VPC dropped for an unknown MAC: 0")
 }
 
@@ -152,11 +126,7 @@ fn detach(lab: &Lab, deployment: &Deployment<'_>, before: &[(String, Snapshot)])
     for pod in lab.pods() {
         deployment.del(pod)?.success()?;
         let links = pod.run(["ip", "-o", "link"])?.success()?;
-        ensure!(
-            links.lines().count() == 1,
-            "{} still has\n{links}",
-            pod.spec().name
-        );
+        ensure!(links.lines().count() == 1, "{} still has\n{links}", pod.spec().name);
     }
     show(&deployment.pools_table()?)?;
     for ((name, then), (_, now)) in before.iter().zip(&snapshots(lab)?) {
@@ -177,21 +147,14 @@ fn show_macvlan(lab: &Lab, address: &str) -> Result<()> {
     let drops = unknown_mac_drops(lab)?;
     ensure!(drops > 0, "the VPC counted no unknown MAC");
     let what = "macvlan pod to the other node";
-    say(format_args!(
-        "{what:<40} {} -> {worker}: 0 of 2 received",
-        pod.spec().name
-    ))?;
-    say(format_args!(
-        "frames that the VPC dropped for an unknown MAC: {drops}"
-    ))
+    say(format_args!("{what:<40} {} -> {worker}: 0 of 2 received", pod.spec().name))?;
+    say(format_args!("frames that the VPC dropped for an unknown MAC: {drops}"))
 }
 
 fn attach_macvlan(lab: &Lab, pod: &Pod, address: &str) -> Result<()> {
     let node = lab.node(&pod.spec().node)?;
     let netns = pod.name();
-    node.ip(&format!(
-        "link add link eth0 name mac0 netns {netns} type macvlan mode bridge\n"
-    ))?;
+    node.ip(&format!("link add link eth0 name mac0 netns {netns} type macvlan mode bridge\n"))?;
     pod.ip(&format!(
         "link set dev mac0 name {INTERFACE}\nlink set dev {INTERFACE} up\n\
          address add {address}/20 dev {INTERFACE}\nroute add default via 172.31.207.253\n"
@@ -200,15 +163,8 @@ fn attach_macvlan(lab: &Lab, pod: &Pod, address: &str) -> Result<()> {
 
 fn expect_ping(from: &Pod, target: impl Display, what: &str) -> Result<()> {
     let ping = from.ping(&target, 2)?;
-    ensure!(
-        ping.all_received(),
-        "{what}: {} of 2 received",
-        ping.received()
-    );
-    say(format_args!(
-        "{what:<40} {} -> {target}: 2 of 2 received",
-        from.spec().name
-    ))
+    ensure!(ping.all_received(), "{what}: {} of 2 received", ping.received());
+    say(format_args!("{what:<40} {} -> {target}: 2 of 2 received", from.spec().name))
 }
 
 fn unknown_mac_drops(lab: &Lab) -> Result<u64> {
@@ -220,14 +176,8 @@ fn unknown_mac_drops(lab: &Lab) -> Result<u64> {
 }
 
 fn snapshots(lab: &Lab) -> Result<Vec<(String, Snapshot)>> {
-    let nodes = lab
-        .nodes()
-        .iter()
-        .map(|node| Ok((node.spec().name.clone(), node.snapshot()?)));
-    let pods = lab
-        .pods()
-        .iter()
-        .map(|pod| Ok((pod.spec().name.clone(), pod.snapshot()?)));
+    let nodes = lab.nodes().iter().map(|node| Ok((node.spec().name.clone(), node.snapshot()?)));
+    let pods = lab.pods().iter().map(|pod| Ok((pod.spec().name.clone(), pod.snapshot()?)));
     nodes.chain(pods).collect()
 }
 

@@ -16,17 +16,11 @@ fn a_dropped_or_failed_lab_leaves_nothing() -> Result<()> {
     let left = || -> Result<usize> {
         let entries = fs::read_dir("/run/netns")?.collect::<Result<Vec<_>, _>>()?;
         let mine = |name: &str| name.starts_with(&format!("{prefix}-"));
-        Ok(entries
-            .iter()
-            .filter(|entry| mine(&entry.file_name().to_string_lossy()))
-            .count())
+        Ok(entries.iter().filter(|entry| mine(&entry.file_name().to_string_lossy())).count())
     };
     assert_eq!(left()?, 10);
     let more = [PodSpec::new("default", "more", "worker", seed::IPVLAN_ETH0)];
-    assert!(
-        lab.run_pods(&seed::cluster().pods).is_err(),
-        "they run already"
-    );
+    assert!(lab.run_pods(&seed::cluster().pods).is_err(), "they run already");
     assert_eq!(left()?, 10);
     let running = lab.run_pods(&more)?;
     assert!(lab.run_pods(&more).is_err(), "it runs already");
@@ -41,15 +35,8 @@ fn a_dropped_or_failed_lab_leaves_nothing() -> Result<()> {
     server.wait()?;
 
     let mut broken = seed::cluster();
-    broken.nodes[1]
-        .sysctls
-        .push(("ipv4/no_such_file".to_owned(), "1".to_owned()));
-    let error = format!(
-        "{:#}",
-        Lab::start(&broken)
-            .err()
-            .context("a sysctl that is not there")?
-    );
+    broken.nodes[1].sysctls.push(("ipv4/no_such_file".to_owned(), "1".to_owned()));
+    let error = format!("{:#}", Lab::start(&broken).err().context("a sysctl that is not there")?);
     assert!(error.contains("no_such_file"), "{error}");
     Ok(())
 }
@@ -60,15 +47,10 @@ fn a_snapshot_shows_what_a_pod_left_on_its_node() -> Result<()> {
     let master = lab.node("master")?;
     let before = master.snapshot()?;
     assert_eq!(before.changes(&master.snapshot()?), Vec::<String>::new());
-    master.ip(
-        "route add 172.31.199.185 dev eth0 table 500\nrule add lookup 500 priority 1000\n\
-         neigh add 172.31.199.185 lladdr 00:16:3e:00:00:99 dev eth0 nud permanent\n",
-    )?;
     master
-        .run([
-            "ip", "-6", "rule", "add", "lookup", "500", "priority", "1000",
-        ])?
-        .success()?;
+        .ip("route add 172.31.199.185 dev eth0 table 500\nrule add lookup 500 priority 1000\n\
+         neigh add 172.31.199.185 lladdr 00:16:3e:00:00:99 dev eth0 nud permanent\n")?;
+    master.run(["ip", "-6", "rule", "add", "lookup", "500", "priority", "1000"])?.success()?;
     let changes = before.changes(&master.snapshot()?);
     assert_eq!(changes.len(), 4, "{changes:#?}");
     Ok(())
@@ -86,16 +68,11 @@ fn a_plugin_is_run_as_libcni_does() -> Result<()> {
         *) echo '{\"supportedVersions\": [\"1.1.0\"]}';;\nesac\n";
     let path = plugins.path().join("cni-script");
     fs::write(&path, script)?;
-    Command::new("chmod")
-        .args(["+x".as_ref(), path.as_os_str()])
-        .status()?;
+    Command::new("chmod").args(["+x".as_ref(), path.as_os_str()]).status()?;
     let runtime = master.runtime()?.with_plugin_dir(plugins.path());
 
     let answer = runtime.add("cni-script", "{}", pod, "eth0")?;
-    assert!(
-        answer.is_success() && answer.success().is_err(),
-        "{answer:?}"
-    );
+    assert!(answer.is_success() && answer.success().is_err(), "{answer:?}");
     let said = &answer.outcome.stdout;
     let spec = pod.spec();
     let cni_path = format!("CNI_PATH={}", plugins.path().display());
@@ -106,50 +83,23 @@ fn a_plugin_is_run_as_libcni_does() -> Result<()> {
          K8S_POD_INFRA_CONTAINER_ID={};K8S_POD_UID={}",
         spec.sandbox_id, spec.uid
     );
-    for line in [
-        "CNI_COMMAND=ADD",
-        "CNI_IFNAME=eth0",
-        &cni_path,
-        &netns,
-        &id,
-        &args,
-        "/",
-    ] {
+    for line in ["CNI_COMMAND=ADD", "CNI_IFNAME=eth0", &cni_path, &netns, &id, &args, "/"] {
         assert!(said.lines().any(|said| said == line), "no {line} in {said}");
     }
     // PWD is the shell's own.
-    let variables = said
-        .lines()
-        .filter(|line| line.contains('=') && !line.starts_with("PWD="));
-    assert!(
-        variables.clone().all(|line| line.starts_with("CNI_")),
-        "{said}"
-    );
+    let variables = said.lines().filter(|line| line.contains('=') && !line.starts_with("PWD="));
+    assert!(variables.clone().all(|line| line.starts_with("CNI_")), "{said}");
     assert_eq!(variables.count(), 6, "{said}");
-    assert!(
-        said.contains("172.31.199.183/20"),
-        "not in the node's namespace: {said}"
-    );
+    assert!(said.contains("172.31.199.183/20"), "not in the node's namespace: {said}");
     assert_eq!(answer.outcome.stderr, "{}");
 
-    assert_eq!(
-        runtime.del("cni-script", "{}", pod, "eth0")?.error_code(),
-        Some(7)
-    );
-    assert_eq!(
-        runtime.version("cni-script")?.success()?["supportedVersions"][0],
-        "1.1.0"
-    );
-    let missing = runtime
-        .add("cni-none", "{}", pod, "eth0")
-        .unwrap_err()
-        .to_string();
+    assert_eq!(runtime.del("cni-script", "{}", pod, "eth0")?.error_code(), Some(7));
+    assert_eq!(runtime.version("cni-script")?.success()?["supportedVersions"][0], "1.1.0");
+    let missing = runtime.add("cni-none", "{}", pod, "eth0").unwrap_err().to_string();
     assert!(missing.contains("cargo build -p cni-none"), "{missing}");
 
     let call = Call::of("CHECK", "cni-script", "{}", pod, "eth0");
-    let running = (0..64)
-        .map(|_| runtime.start(&call))
-        .collect::<Result<Vec<_>>>()?;
+    let running = (0..64).map(|_| runtime.start(&call)).collect::<Result<Vec<_>>>()?;
     for mut plugin in running {
         plugin.kill()?;
         let answer = plugin.wait()?;

@@ -14,10 +14,7 @@ const WORKER_ETH1: &str = "192.168.0.155";
 const UNUSED: &str = "172.31.200.1";
 
 fn lab(cloud: Cloud) -> Result<Lab> {
-    Lab::start(&Cluster {
-        cloud,
-        ..seed::cluster()
-    })
+    Lab::start(&Cluster { cloud, ..seed::cluster() })
 }
 
 /// Gives a pod a macvlan link on its node's eth0, with a MAC that the cloud has never seen.
@@ -58,20 +55,14 @@ fn the_strict_vpc_drops_unknown_macs_and_the_plain_one_does_not() -> Result<()> 
     assert_eq!(pod.ping(WORKER, 2)?.received(), 0);
     let drops = strict.vpc().nic_drops("master", "eth0")?;
     assert!(drops.unknown_mac >= 1, "{drops:?}");
-    assert_eq!(
-        strict.vpc().nic_drops("worker", "eth0")?,
-        NicDrops::default()
-    );
+    assert_eq!(strict.vpc().nic_drops("worker", "eth0")?, NicDrops::default());
 
     let plain = lab(Cloud::PLAIN)?;
     let pod = plain.pod("default", "test-app-1-ddlx7")?;
     attach_macvlan(&plain, pod, "172.31.199.185")?;
     let ping = pod.ping(WORKER, 2)?;
     assert!(ping.all_received(), "{ping}");
-    assert_eq!(
-        plain.vpc().nic_drops("master", "eth0")?,
-        NicDrops::default()
-    );
+    assert_eq!(plain.vpc().nic_drops("master", "eth0")?, NicDrops::default());
     Ok(())
 }
 
@@ -91,28 +82,15 @@ fn a_nic_may_use_the_addresses_that_the_cloud_gave_to_it_and_no_other() -> Resul
     // An address of the worker's, and one that is nobody's; ARP for the target is known already.
     for (count, foreign) in (1..).zip(["172.31.199.190", UNUSED]) {
         master.ip(&format!("address add {foreign}/32 dev eth0\n"))?;
-        assert_eq!(
-            master.ping_from(foreign, WORKER, 1)?.received(),
-            0,
-            "{foreign}"
-        );
+        assert_eq!(master.ping_from(foreign, WORKER, 1)?.received(), 0, "{foreign}");
         let drops = lab.vpc().nic_drops("master", "eth0")?;
-        assert_eq!(
-            drops,
-            NicDrops {
-                unknown_mac: 0,
-                unknown_ip: count
-            }
-        );
+        assert_eq!(drops, NicDrops { unknown_mac: 0, unknown_ip: count });
     }
     // The same address in an ARP request.
     assert_eq!(arping(master, &["-s", UNUSED], WORKER)?, []);
     assert_eq!(lab.vpc().nic_drops("master", "eth0")?.unknown_ip, 3);
 
-    let unchecked = Cloud {
-        source_check: false,
-        ..Cloud::default()
-    };
+    let unchecked = Cloud { source_check: false, ..Cloud::default() };
     let lab = self::lab(unchecked)?;
     let master = lab.node("master")?;
     master.ip(&format!("address add {UNUSED}/32 dev eth0\n"))?;
@@ -126,13 +104,7 @@ fn every_arp_request_is_answered_by_the_vpc_or_only_by_the_owner() -> Result<()>
     let master = strict.node("master")?;
     // Unused, its own subnet's first and last, the other subnet's, outside, the gateway, a node.
     let first = ["172.31.192.0", "172.31.207.255"];
-    let others = [
-        UNUSED,
-        "192.168.0.99",
-        "198.18.0.1",
-        "172.31.207.253",
-        WORKER,
-    ];
+    let others = [UNUSED, "192.168.0.99", "198.18.0.1", "172.31.207.253", WORKER];
     for target in first.iter().chain(&others) {
         for probe in [&["-s", MASTER][..], &["-D"][..]] {
             let replies = arping(master, probe, target)?;
@@ -147,13 +119,8 @@ fn every_arp_request_is_answered_by_the_vpc_or_only_by_the_owner() -> Result<()>
     master.run(["ping", "-b", "-c", "1", "-W", "1", "172.31.207.255"])?;
     assert_eq!(strict.vpc().drops()?.broadcast, 1);
 
-    let arp = Arp::Proxied {
-        answers_probes: false,
-    };
-    let silent = lab(Cloud {
-        arp,
-        ..Cloud::default()
-    })?;
+    let arp = Arp::Proxied { answers_probes: false };
+    let silent = lab(Cloud { arp, ..Cloud::default() })?;
     assert_eq!(arping(silent.node("master")?, &["-D"], UNUSED)?, []);
     assert_eq!(arping(silent.node("master")?, &[], UNUSED)?.len(), 1);
 
@@ -162,13 +129,7 @@ fn every_arp_request_is_answered_by_the_vpc_or_only_by_the_owner() -> Result<()>
     assert_eq!(arping(master, &[], UNUSED)?, []);
     assert_eq!(arping(master, &["-D"], UNUSED)?, []);
     let worker = plain.cluster().nodes[1].nics[0].mac;
-    assert_eq!(
-        arping(master, &[], WORKER)?
-            .iter()
-            .map(|r| r.0)
-            .collect::<Vec<_>>(),
-        [worker]
-    );
+    assert_eq!(arping(master, &[], WORKER)?.iter().map(|r| r.0).collect::<Vec<_>>(), [worker]);
     Ok(())
 }
 
@@ -181,23 +142,12 @@ fn vswitches_are_routed_unless_the_description_says_no() -> Result<()> {
         let ping = master.ping_from(MASTER, WORKER_ETH1, 2)?;
         assert!(ping.all_received(), "{cloud:?}\n{ping}");
         assert_eq!(ping.replies[0].ttl, ttl, "{cloud:?}");
-        assert!(
-            master
-                .ping_from(MASTER, "172.31.207.253", 1)?
-                .all_received()
-        );
+        assert!(master.ping_from(MASTER, "172.31.207.253", 1)?.all_received());
         assert!(master.ping("192.168.0.253", 1)?.all_received());
 
-        let lab = self::lab(Cloud {
-            routes_between_vswitches: false,
-            ..cloud
-        })?;
+        let lab = self::lab(Cloud { routes_between_vswitches: false, ..cloud })?;
         let master = lab.node("master")?;
-        assert_eq!(
-            master.ping_from(MASTER, WORKER_ETH1, 1)?.received(),
-            0,
-            "{cloud:?}"
-        );
+        assert_eq!(master.ping_from(MASTER, WORKER_ETH1, 1)?.received(), 0, "{cloud:?}");
         assert!(master.ping(WORKER, 1)?.all_received());
         assert!(master.ping(WORKER_ETH1, 1)?.all_received());
     }
@@ -208,11 +158,8 @@ fn vswitches_are_routed_unless_the_description_says_no() -> Result<()> {
 fn what_leaves_is_masqueraded_and_nothing_outside_gets_in() -> Result<()> {
     for cloud in [Cloud::default(), Cloud::PLAIN] {
         let lab = lab(cloud)?;
-        let (master, server, client) = (
-            lab.node("master")?,
-            lab.outside("server")?,
-            lab.outside("client")?,
-        );
+        let (master, server, client) =
+            (lab.node("master")?, lab.outside("server")?, lab.outside("client")?);
         assert!(master.ping(seed::SERVER, 2)?.all_received());
         let at_server = PeerServer::start(server)?;
         let address = SocketAddr::from((seed::SERVER, at_server.port()));
@@ -221,30 +168,18 @@ fn what_leaves_is_masqueraded_and_nothing_outside_gets_in() -> Result<()> {
 
         let at_master = PeerServer::start(master)?;
         let address = SocketAddr::from((MASTER.parse::<IpAddr>()?, at_master.port()));
-        assert_eq!(
-            peer::seen_by(lab.node("worker")?, address)?,
-            WORKER.parse::<IpAddr>()?
-        );
+        assert_eq!(peer::seen_by(lab.node("worker")?, address)?, WORKER.parse::<IpAddr>()?);
         assert_eq!(client.ping(MASTER, 1)?.received(), 0);
         assert!(peer::seen_by(client, address).is_err());
     }
     let mut open = seed::cluster();
-    open.nat
-        .as_mut()
-        .context("the seed has a NAT gateway")?
-        .inbound = true;
+    open.nat.as_mut().context("the seed has a NAT gateway")?.inbound = true;
     let lab = Lab::start(&open)?;
     let at_master = PeerServer::start(lab.node("master")?)?;
     let address = SocketAddr::from((MASTER.parse::<IpAddr>()?, at_master.port()));
-    assert_eq!(
-        peer::seen_by(lab.outside("client")?, address)?,
-        seed::CLIENT
-    );
+    assert_eq!(peer::seen_by(lab.outside("client")?, address)?, seed::CLIENT);
 
-    let closed = Lab::start(&Cluster {
-        nat: None,
-        ..seed::cluster()
-    })?;
+    let closed = Lab::start(&Cluster { nat: None, ..seed::cluster() })?;
     let master = closed.node("master")?;
     assert_eq!(arping(master, &[], "198.18.0.1")?.len(), 1);
     assert_eq!(master.ping(seed::SERVER, 1)?.received(), 0);

@@ -41,16 +41,8 @@ pub(crate) fn supervise(request: &Path) -> Result<()> {
             code
         }
         Err(problem) => {
-            let code = if problem.kind() == ErrorKind::NotFound {
-                127
-            } else {
-                126
-            };
-            writeln!(
-                stderr,
-                "cannot start {:?}: {problem}",
-                request.command.first()
-            )?;
+            let code = if problem.kind() == ErrorKind::NotFound { 127 } else { 126 };
+            writeln!(stderr, "cannot start {:?}: {problem}", request.command.first())?;
             code
         }
     };
@@ -62,10 +54,8 @@ pub(crate) fn supervise(request: &Path) -> Result<()> {
 }
 
 fn start(request: &Request) -> io::Result<std::process::Child> {
-    let (program, arguments) = request
-        .command
-        .split_first()
-        .ok_or_else(|| io::Error::other("the command is empty"))?;
+    let (program, arguments) =
+        request.command.split_first().ok_or_else(|| io::Error::other("the command is empty"))?;
     Command::new(program)
         .args(arguments)
         .current_dir(&request.folder)
@@ -90,11 +80,8 @@ fn reap_until(command: Pid) -> Result<u8> {
 
 /// An exit status as a shell's `$?`: a signal counts 128 and its number.
 pub(crate) fn code_of(status: ExitStatus) -> u8 {
-    let code = status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(u8::MAX)
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
 }
 
 /// Carries bytes to a port. The command gets a pipe and not the port, which cannot be opened twice.
