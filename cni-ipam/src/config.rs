@@ -94,6 +94,10 @@ impl IpamConfig {
             }
         }
         let source = if names.is_empty() { Source::Defaults } else { Source::Named(names) };
+        if let Some(relative) = ipam.data_dir.as_ref().filter(|path| !path.is_absolute()) {
+            let rule = "it must be an absolute path: a plugin runs in any directory";
+            return Err(invalid("dataDir", &relative.display().to_string(), rule));
+        }
         let (data_dir, lock_timeout) = place(ipam.data_dir, ipam.lock_timeout_ms);
         Ok(Self { node, network, source, data_dir, lock_timeout })
     }
@@ -107,7 +111,7 @@ pub(crate) fn place_for_del(config: &DelConfig) -> (PathBuf, Duration) {
 
 fn place(data_dir: Option<PathBuf>, lock_timeout_ms: Option<u64>) -> (PathBuf, Duration) {
     (
-        data_dir.unwrap_or_else(|| DEFAULT_DATA_DIR.into()),
+        data_dir.filter(|path| path.is_absolute()).unwrap_or_else(|| DEFAULT_DATA_DIR.into()),
         lock_timeout_ms.map_or(DEFAULT_LOCK_TIMEOUT, Duration::from_millis),
     )
 }
@@ -182,6 +186,11 @@ mod tests {
                 r#"ipam.default_ipv4_ippool "A":"#,
             ),
             (r#"{"type":"cni-ipam","dataDir":7}"#, "ipam.dataDir"),
+            (
+                r#"{"type":"cni-ipam","dataDir":"db"}"#,
+                r#"ipam.dataDir "db": it must be an absolute"#,
+            ),
+            (r#"{"type":"cni-ipam","dataDir":""}"#, r#"ipam.dataDir "": it must be an absolute"#),
         ] {
             let error = config(ipam).unwrap_err();
             assert_eq!(error.code, Code::INVALID_CONFIG);

@@ -92,12 +92,12 @@ pub fn cancel(request: &AddRequest) -> Result<(), Error> {
 /// DEL.
 pub fn del(request: &DelRequest) -> Result<(), Error> {
     let (data_dir, patience) = config::place_for_del(&request.config);
-    let attachment = attachment(
-        request.config.name.as_str(),
-        request.container.as_str(),
-        request.ifname.as_str(),
-    )?;
-    release(&Store::new(data_dir, patience), &attachment)
+    let names = (&request.config.name, &request.container, &request.ifname);
+    match attachment(names.0.as_str(), names.1.as_str(), names.2.as_str()) {
+        Ok(attachment) => release(&Store::new(data_dir, patience), &attachment),
+        // No ADD can have held anything under names that no lease can have.
+        Err(_) => Ok(()),
+    }
 }
 
 fn release(store: &Store, attachment: &Attachment) -> Result<(), Error> {

@@ -2,8 +2,9 @@
 
 use cni_net::{
     AddressOptions, Error, IpvlanFlag, Link, Netlink, Netns, NewIpvlan, Operation, Result, Route,
-    Undo,
+    Undo, UndoError,
 };
+use ipnet::IpNet;
 
 use crate::plan::Step;
 
@@ -14,23 +15,60 @@ const IPVLAN: &str = "ipvlan";
 /// (IPv4: 0, IPv6: 1024).
 const SECOND_CHOICE: u32 = 4096;
 
-const ENOENT: i32 = 2;
 const EEXIST: i32 = 17;
-const ENOTDIR: i32 = 20;
 
-/// Performs `steps` and answers the link that they made. After an error the link is gone.
+/// What opening a path answers that leads to no file: `ENOENT`, `ENXIO`, `ENOTDIR`,
+/// `ENAMETOOLONG`, `ELOOP`. No namespace was ever attached by it, or it is gone.
+const LEADS_NOWHERE: [i32; 5] = [2, 6, 20, 36, 40];
+
+/// What a plan made.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    /// The link as it is now.
+    pub(crate) link: Option<Link>,
+    /// The destinations whose route has another metric than the kernel's default.
+    pub(crate) metrics: Vec<(IpNet, u32)>,
+}
+
+/// Why a plan failed, and what of it could not be taken back.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) error: Error,
+    /// Empty: the kernel is as it was before.
+    pub(crate) left: Vec<UndoError>,
+}
+
+/// Performs `steps`, all of them or none.
 pub(crate) fn apply(
     steps: &[Step],
     host: &mut Netlink,
     pod: &Netns,
     inside: &mut Netlink,
-    report: impl FnMut(cni_net::UndoError),
-) -> Result<Option<Link>> {
-    let mut undo = Undo::new(report);
+) -> std::result::Result<Made, Failed> {
+    let mut undo = Undo::new(drop);
+    match perform(steps, host, pod, inside, &mut undo) {
+        Ok(made) => {
+            undo.commit();
+            Ok(made)
+        }
+        Err(error) => Err(Failed { error, left: undo.rollback() }),
+    }
+}
+
+fn perform<'a>(
+    steps: &[Step],
+    host: &mut Netlink,
+    pod: &'a Netns,
+    inside: &mut Netlink,
+    undo: &mut Undo<'a>,
+) -> Result<Made> {
+    let mut made = Made::default();
     let mut index = 0;
     for step in steps {
         match step {
             Step::Create { name, parent, mode, mtu } => {
+                // A link that a killed ADD of this attachment left half-made.
+                remove(inside, name)?;
                 // Pushed first: if the new link cannot even be looked up, it goes by its name.
                 undo.push(format!("create {name}"), {
                     let name = name.clone();
@@ -65,24 +103,26 @@ pub(crate) fn apply(
             }
             Step::Up { ifname: _ } => inside.set_link_up(index)?,
             Step::Route { ifname: _, dst, via } => {
-                add_route(inside, &Route::new(*dst, *via, index))?;
+                let metric = add_route(inside, &Route::new(*dst, *via, index))?;
+                made.metrics.extend(metric.map(|metric| (*dst, metric)));
             }
         }
     }
-    let link = inside.link_by_index(index)?;
-    undo.commit();
-    Ok(link)
+    made.link = inside.link_by_index(index)?;
+    Ok(made)
 }
 
 /// Adds a route, behind one that the pod has already by another interface: the first network of
-/// a pod keeps its default route, and a second one is there for whoever chooses it.
-fn add_route(inside: &mut Netlink, route: &Route) -> Result<()> {
+/// a pod keeps its default route, and a second one is there for whoever chooses it. Answers the
+/// metric if it is not the kernel's default.
+fn add_route(inside: &mut Netlink, route: &Route) -> Result<Option<u32>> {
     match inside.add_route(route) {
         Err(error) if error.errno() == Some(EEXIST) => {
             let metric = Some(SECOND_CHOICE + route.index);
-            inside.add_route(&Route { metric, ..route.clone() })
+            inside.add_route(&Route { metric, ..route.clone() })?;
+            Ok(metric)
         }
-        outcome => outcome,
+        outcome => outcome.map(|()| None),
     }
 }
 
@@ -99,7 +139,7 @@ pub(crate) fn open_if_there(path: &std::path::Path) -> Result<Option<Netns>> {
     match Netns::open(path) {
         Ok(netns) => Ok(Some(netns)),
         Err(Error::NotNetns { .. }) => Ok(None),
-        Err(error) if matches!(error.errno(), Some(ENOENT | ENOTDIR)) => Ok(None),
+        Err(error) if error.errno().is_some_and(|errno| LEADS_NOWHERE.contains(&errno)) => Ok(None),
         Err(error) => Err(error),
     }
 }

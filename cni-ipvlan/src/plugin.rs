@@ -1,9 +1,9 @@
 //! The verbs: decide, then touch the kernel, and on failure take both back.
 
-use cni_net::{Link, Netlink, Netns};
+use cni_net::{Netlink, Netns};
 use cni_proto::{AddRequest, AddResult, Code, DelRequest, Error, Interface, Plugin};
 
-use crate::apply::{apply, open_if_there, remove};
+use crate::apply::{Failed, Made, apply, open_if_there, remove};
 use crate::config::IpvlanConfig;
 use crate::plan::{plan, temporary_name};
 
@@ -42,23 +42,11 @@ impl Plugin for Ipvlan {
             return Err(Error::new(LINK_EXISTS, msg));
         }
         let temporary = temporary_name(request.container.as_str(), ifname);
-        remove(&mut inside, &temporary).map_err(kernel)?;
-
         let given = cni_ipam::add(request)?.to_result();
         let steps = plan(&config, &parent, &temporary, ifname, &given);
-        match apply(&steps, &mut host, &pod, &mut inside, |error| {
-            eprintln!("{error}");
-        }) {
-            Ok(link) => Ok(result(request, link, given)),
-            Err(error) => {
-                let error = kernel(error);
-                match cni_ipam::cancel(request) {
-                    Ok(()) => Err(error),
-                    // The runtime's DEL will release it: what counts is why the ADD failed.
-                    Err(kept) => Err(error.with_details(format!("the lease stays: {kept}"))),
-                }
-            }
-        }
+        apply(&steps, &mut host, &pod, &mut inside)
+            .map(|made| result(request, made, given))
+            .map_err(|failed| take_back(request, failed))
     }
 
     fn del(&self, request: &DelRequest) -> Result<(), Error> {
@@ -79,10 +67,26 @@ impl Plugin for Ipvlan {
     }
 }
 
+/// The error of an ADD that failed in the kernel, after its lease is released. If anything of the
+/// link could not be taken back the lease stays: its address may be alive. The runtime's DEL ends
+/// both.
+fn take_back(request: &AddRequest, failed: Failed) -> Error {
+    let error = kernel(failed.error);
+    let mut kept: Vec<String> = failed.left.iter().map(ToString::to_string).collect();
+    if kept.is_empty() {
+        kept.extend(cni_ipam::cancel(request).err().map(|error| error.to_string()));
+    }
+    if kept.is_empty() {
+        return error;
+    }
+    error.with_details(format!("the lease stays until DEL: {}", kept.join("; ")))
+}
+
 /// The result of the chain so far with this plugin's interface and addresses behind it.
-fn result(request: &AddRequest, link: Option<Link>, mut given: AddResult) -> AddResult {
+fn result(request: &AddRequest, made: Made, mut given: AddResult) -> AddResult {
     let mut result = request.config.prev_result.clone().unwrap_or_default();
     let index = result.interfaces.len();
+    let link = made.link;
     result.interfaces.push(Interface {
         name: request.ifname.as_str().to_owned(),
         mac: link.as_ref().and_then(|link| link.mac).map(|mac| mac.to_string()),
@@ -92,6 +96,11 @@ fn result(request: &AddRequest, link: Option<Link>, mut given: AddResult) -> Add
     });
     for ip in &mut given.ips {
         ip.interface = Some(index);
+    }
+    for (dst, metric) in made.metrics {
+        for route in given.routes.iter_mut().filter(|route| route.dst == dst) {
+            route.priority = Some(metric);
+        }
     }
     result.ips.append(&mut given.ips);
     result.routes.append(&mut given.routes);

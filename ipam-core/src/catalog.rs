@@ -25,6 +25,8 @@ pub enum Change {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rejection {
+    /// Its position among the pools that were to be applied.
+    pub index: usize,
     /// The pool that was to be applied.
     pub pool: PoolName,
     /// The rules it breaks.
@@ -74,7 +76,7 @@ pub fn apply(
             check_pair(&mut broken, pool, other);
         }
         if let Err(violations) = broken.into_result() {
-            rejections.push(Rejection { pool: pool.name().clone(), violations });
+            rejections.push(Rejection { index, pool: pool.name().clone(), violations });
         }
         changes.push(match old {
             None => Change::Created,
@@ -92,16 +94,31 @@ fn check_update(broken: &mut Violations, old: &Pool, new: &Pool, leases: &[Lease
         return;
     }
     let claimed = new.claimed();
-    let vanishing =
-        leases.iter().filter(|lease| lease.pool == *old.name() && !claimed.contains(lease.address));
-    for lease in vanishing {
-        let rule = match &lease.pod {
-            Some(pod) => alloc::format!("{} is held by pod {pod}: it must stay", lease.address),
-            None => {
-                alloc::format!("{} is held by {}: it must stay", lease.address, lease.attachment)
-            }
+    for lease in leases.iter().filter(|lease| lease.pool == *old.name()) {
+        let holder = match &lease.pod {
+            Some(pod) => alloc::format!("pod {pod}"),
+            None => lease.attachment.to_string(),
         };
-        broken.push(Violation::new("spec.ips", &claimed.to_string(), rule));
+        if !claimed.contains(lease.address) {
+            let rule = alloc::format!("{} is held by {holder}: it must stay", lease.address);
+            broken.push(Violation::new("spec.ips", &claimed.to_string(), rule));
+        }
+        if new.gateway() == Some(lease.address) {
+            let rule = alloc::format!("it is held by {holder}");
+            broken.push(Violation::new("spec.gateway", &lease.address.to_string(), rule));
+        }
+    }
+}
+
+/// No pool hands out what another names as the way out of their common subnet.
+fn check_gateways(broken: &mut Violations, pool: &Pool, other: &Pool) {
+    if let Some(gateway) = pool.gateway().filter(|gateway| other.assignable().contains(*gateway)) {
+        let rule = alloc::format!("pool {} hands it out: exclude it there first", other.name());
+        broken.push(Violation::new("spec.gateway", &gateway.to_string(), rule));
+    }
+    if let Some(gateway) = other.gateway().filter(|gateway| pool.assignable().contains(*gateway)) {
+        let rule = alloc::format!("{gateway} is the gateway of pool {}: exclude it", other.name());
+        broken.push(Violation::new("spec.ips", &pool.claimed().to_string(), rule));
     }
 }
 
@@ -113,6 +130,7 @@ fn check_pair(broken: &mut Violations, pool: &Pool, other: &Pool) {
             let rule = alloc::format!("{shared} also belongs to pool {}", other.name());
             broken.push(Violation::new("spec.ips", &pool.claimed().to_string(), rule));
         }
+        check_gateways(broken, pool, other);
     } else if ours.contains(&theirs) || theirs.contains(&ours) {
         let rule = alloc::format!(
             "it overlaps the subnet {theirs} of pool {}: subnets must be equal or disjoint",

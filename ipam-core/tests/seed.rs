@@ -195,6 +195,20 @@ fn rules_across_pools_are_enforced() {
         &[lease("172.31.199.185", "master-172")],
     );
     assert!(shrunk.contains("172.31.199.185 is held by ipvlan-eth0/c1/eth0"), "{shrunk}");
+    let onto_a_pod = refused(
+        "master-172",
+        &|s| s.gateway = Some("172.31.199.185".into()),
+        &[lease("172.31.199.185", "master-172")],
+    );
+    assert!(onto_a_pod.contains("spec.gateway \"172.31.199.185\": it is held"), "{onto_a_pod}");
+    let onto_a_pool = refused("master-172", &|s| s.gateway = Some("172.31.199.190".into()), &[]);
+    assert!(onto_a_pool.contains("pool worker-172 hands it out"), "{onto_a_pool}");
+    let over_a_gateway = |s: &mut PoolSpec| {
+        s.ips = vec!["172.31.207.253".into()];
+        s.gateway = None;
+    };
+    let over_a_gateway = refused("other", &over_a_gateway, &[]);
+    assert!(over_a_gateway.contains("172.31.207.253 is the gateway of pool"), "{over_a_gateway}");
 }
 
 #[test]

@@ -37,23 +37,23 @@ impl Location {
 
     /// Opens the existing database for one decision.
     pub(crate) fn open(&self) -> Result<Opened<redb::Database>, Error> {
-        let path = self.file();
-        if !self.directory.exists() {
-            return Err(Error::Missing { path });
-        }
+        self.require()?;
         let lock = self.lock()?;
         self.open_locked(lock)
     }
 
+    /// Answers [`Error::Missing`] if there is no file, and only then: a file that cannot be seen
+    /// may hold every address.
+    fn require(&self) -> Result<(), Error> {
+        let path = self.file();
+        if is_there(&path)? { Ok(()) } else { Err(Error::Missing { path }) }
+    }
+
     /// As [`Self::open`], but makes directory and database first where they are missing.
     pub(crate) fn open_or_create(&self) -> Result<Opened<redb::Database>, Error> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.directory)
-            .map_err(io_error("create", &self.directory))?;
+        create_durably(&self.directory)?;
         let lock = self.lock()?;
-        if !self.file().exists() {
+        if !is_there(&self.file())? {
             self.create()?;
         }
         self.open_locked(lock)
@@ -74,11 +74,8 @@ impl Location {
 
     /// Opens the database for looking only, without writing a byte where that is possible.
     pub(crate) fn look(&self) -> Result<Snapshot, Error> {
-        let path = self.file();
-        if !path.exists() {
-            return Err(Error::Missing { path });
-        }
-        let lock = self.lock()?;
+        self.require()?;
+        let (path, lock) = (self.file(), self.lock()?);
         match ReadOnlyDatabase::open(&path) {
             Ok(database) => Ok(Snapshot::Clean(Opened { database, path, _lock: lock })),
             // The last writer was killed: only an open for writing puts the file in order.
@@ -107,10 +104,38 @@ impl Location {
         drop(database);
         File::open(&draft).and_then(|file| file.sync_all()).map_err(io_error("sync", &draft))?;
         fs::rename(&draft, &path).map_err(io_error("rename", &draft))?;
-        File::open(&self.directory)
-            .and_then(|directory| directory.sync_all())
-            .map_err(io_error("sync", &self.directory))
+        sync_directory(&self.directory)
     }
+}
+
+/// Whether anything stands at `path`, a broken link included. Only "no such file" means no.
+fn is_there(path: &Path) -> Result<bool, Error> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(io_error("look for", path)(error)),
+    }
+}
+
+/// Creates a directory with those above it, and syncs each into the one that holds it.
+fn create_durably(directory: &Path) -> Result<(), Error> {
+    let missing: Vec<&Path> = directory.ancestors().take_while(|path| !path.exists()).collect();
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(io_error("create", directory))?;
+    missing.iter().filter_map(|path| path.parent()).try_for_each(|parent| {
+        // The parent of a relative path's first part is empty and means the current directory.
+        let here = Path::new(".");
+        sync_directory(if parent.as_os_str().is_empty() { here } else { parent })
+    })
+}
+
+fn sync_directory(directory: &Path) -> Result<(), Error> {
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(io_error("sync", directory))
 }
 
 fn fill(transaction: &WriteTransaction) -> Result<(), redb::TableError> {
@@ -171,13 +196,16 @@ impl Snapshot {
 }
 
 fn check_format(path: &Path, found: Result<Option<u64>, redb::Error>) -> Result<(), Error> {
-    match found.map_err(database_error("read", path))? {
+    let found = match found {
+        // A database of somebody else's: ours has had the table since it was created.
+        Err(redb::Error::TableDoesNotExist(_)) => None,
+        found => found.map_err(database_error("read", path))?,
+    };
+    let path = path.to_path_buf();
+    match found {
         Some(FORMAT) => Ok(()),
-        found => Err(Error::Newer {
-            path: path.to_path_buf(),
-            found: found.unwrap_or_default(),
-            known: FORMAT,
-        }),
+        Some(found) => Err(Error::Newer { path, found, known: FORMAT }),
+        None => Err(Error::Foreign { path }),
     }
 }
 

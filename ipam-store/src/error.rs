@@ -39,6 +39,12 @@ pub enum Error {
         /// The highest version that this program knows.
         known: u64,
     },
+    /// The file is a database, but not one of this project's.
+    #[error("{} is a database of another program: move it away or choose another directory", path.display())]
+    Foreign {
+        /// The database file.
+        path: PathBuf,
+    },
     /// A record is damaged.
     #[error("database {} is damaged at {what}: {source}", path.display())]
     Corrupt {

@@ -22,7 +22,8 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Waits for the lock, at most `patience`. Waiters are served in the order of their arrival.
+    /// Waits for the lock, at most `patience`. The kernel wakes waiters in the order of their arrival,
+    /// though one who comes at the very moment of a release may be faster.
     pub(crate) fn acquire(path: &Path, patience: Duration) -> Result<Self, Error> {
         let failed = |operation| {
             move |source: io::Error| Error::Io { operation, path: path.to_path_buf(), source }

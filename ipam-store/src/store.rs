@@ -10,7 +10,7 @@ use ipam_core::{
 use crate::codec;
 use crate::database::{Location, database_error};
 use crate::error::{AllocateError, ApplyError, Error};
-use crate::tables::{self, Tables};
+use crate::tables::{self, Removed, Tables};
 
 /// The pools and leases of one node, in one directory.
 ///
@@ -197,11 +197,13 @@ impl Store {
         };
         let transaction = opened.write()?;
         let path = self.location.file();
-        let released = Tables::open(&transaction, &path)?.remove_leases(attachment)?;
-        if !released.is_empty() {
-            transaction.commit().map_err(|e| database_error("commit to", &path)(e.into()))?;
-        }
-        Ok(released)
+        let Removed::Leases(leases) =
+            Tables::open(&transaction, &path)?.remove_leases(attachment)?
+        else {
+            return Ok(Vec::new());
+        };
+        transaction.commit().map_err(|e| database_error("commit to", &path)(e.into()))?;
+        Ok(leases)
     }
 
     /// Everything that is stored, for looking at it.

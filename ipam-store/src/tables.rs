@@ -83,20 +83,33 @@ impl<'a> Tables<'a> {
         Ok(())
     }
 
-    /// Takes away all that the attachment holds and answers what that was.
-    pub(crate) fn remove_leases(mut self, attachment: &Attachment) -> Result<Vec<Lease>, Error> {
-        let leases = self.held_by(attachment)?;
-        for lease in &leases {
-            self.leases.remove(address_key(lease.address)).map_err(failed(self.path))?;
-        }
+    /// Takes away all that the attachment holds and answers what that was. A damaged lease record
+    /// is taken away too, without being in the answer: a DEL must end some time.
+    pub(crate) fn remove_leases(mut self, attachment: &Attachment) -> Result<Removed, Error> {
         let key = attachment_key(attachment);
-        self.attachments.remove(key.as_slice()).map_err(failed(self.path))?;
-        Ok(leases)
+        let addresses = match self.attachments.remove(key.as_slice()).map_err(failed(self.path))? {
+            Some(record) => decode_holdings(&record, attachment, self.path)?,
+            None => return Ok(Removed::Nothing),
+        };
+        let mut leases = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            let record = self.leases.remove(address_key(address)).map_err(failed(self.path))?;
+            leases.extend(record.and_then(|r| codec::decode_lease(address, r.value()).ok()));
+        }
+        Ok(Removed::Leases(leases))
     }
 
     fn failed(&self) -> impl Fn(redb::StorageError) -> Error + use<> {
         failed(self.path)
     }
+}
+
+/// What a release took away.
+pub(crate) enum Removed {
+    /// The attachment held nothing: there is nothing to commit.
+    Nothing,
+    /// Leases; a damaged one is gone without standing here.
+    Leases(Vec<Lease>),
 }
 
 impl Occupancy for Tables<'_> {

@@ -135,8 +135,52 @@ fn a_newer_format_and_a_foreign_file_are_refused() {
     assert!(error.contains("has format 9, this program knows up to 1"), "{error}");
     assert!(matches!(store.contents(), Err(Error::Newer { found: 9, .. })));
 
+    std::fs::remove_file(&file).unwrap();
+    drop(redb::Database::create(&file).unwrap());
+    assert!(matches!(store.contents(), Err(Error::Foreign { .. })));
+    assert!(matches!(given(&store, "c1"), Err(AllocateError::Store(Error::Foreign { .. }))));
+
     std::fs::write(&file, b"not a database, but long enough to be looked at").unwrap();
     assert!(matches!(given(&store, "c1"), Err(AllocateError::Store(Error::Database { .. }))));
+}
+
+/// The story: a check for existence that takes every failure for "not there" replaced a database
+/// behind a broken link by an empty one, and told a user without rights to apply pools.
+#[test]
+fn a_database_that_cannot_be_seen_is_not_a_missing_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    std::fs::create_dir_all(store.directory()).unwrap();
+    let file = store.directory().join("ipam.redb");
+    std::os::unix::fs::symlink("/nowhere/else", &file).unwrap();
+    assert!(store.apply(&[pool("p", "10.0.0.0/24", "10.0.0.5")]).is_err());
+    assert!(std::fs::symlink_metadata(&file).unwrap().is_symlink(), "it was replaced");
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    let below = Store::new(dir.path().join("file/below"), Duration::from_secs(1));
+    assert!(matches!(below.contents(), Err(Error::Io { .. })));
+    assert!(matches!(below.release(&attachment("c1")), Err(Error::Io { .. })));
+}
+
+/// The story: a lease with a bad checksum made every DEL of its pod fail, for ever.
+#[test]
+fn a_damaged_lease_fails_what_reads_it_and_can_still_be_released() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    store.apply(&[pool("p", "10.0.0.0/24", "10.0.0.5")]).unwrap();
+    given(&store, "c1").unwrap();
+    let database = redb::Database::open(store.directory().join("ipam.redb")).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let leases: redb::TableDefinition<'_, [u8; 17], &[u8]> = redb::TableDefinition::new("leases");
+    let mut key = [0; 17];
+    key[0] = 4;
+    key[13..].copy_from_slice(&[10, 0, 0, 5]);
+    transaction.open_table(leases).unwrap().insert(key, [0x11, 1, 2, 3, 4, 5].as_slice()).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let error = store.contents().unwrap_err().to_string();
+    assert!(error.contains("is damaged at the lease of 10.0.0.5: checksum"), "{error}");
+    assert!(store.release(&attachment("c1")).unwrap().is_empty());
+    assert_eq!(given(&store, "c2").unwrap().len(), 1, "the address is free again");
 }
 
 #[test]
