@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cni_proto::{Code, DelConfig, Error, NetworkConfig};
-use ipam_core::{NetworkRef, NodeName, PoolName, Source};
+use ipam_core::{NamedPools, NetworkRef, NodeName, PoolPattern};
 use serde::Deserialize;
 
 /// The value of `ipam.type` that means this crate.
@@ -24,9 +24,9 @@ pub struct IpamConfig {
     pub node: NodeName,
     /// This network as pools name it: `ipam.network`, else the configuration's `name`.
     pub network: NetworkRef,
-    /// The pools offered: `ipam.default_ipv4_ippool` and `ipam.default_ipv6_ippool`, else the
-    /// default pools.
-    pub source: Source,
+    /// `ipam.default_ipv4_ippool` and `ipam.default_ipv6_ippool`: names of pools or wildcards over
+    /// them. `None` if neither is there, which means the default pools.
+    pub pools: Option<NamedPools>,
     /// The database's directory: `ipam.dataDir`.
     pub data_dir: PathBuf,
     /// How long another process is waited for: `ipam.lockTimeoutMs`, in milliseconds.
@@ -84,23 +84,21 @@ impl IpamConfig {
                 Error::new(Code::INVALID_CONFIG, format!("name {name:?}: {error}"))
             })?)
         };
-        let mut names: Vec<PoolName> = Vec::new();
-        for (field, listed) in [
-            ("default_ipv4_ippool", &ipam.default_ipv4_ippool),
-            ("default_ipv6_ippool", &ipam.default_ipv6_ippool),
-        ] {
-            for name in listed.iter().flatten() {
-                names.push(name.parse().map_err(|error| invalid(field, name, error))?);
-            }
-        }
-        let source = if names.is_empty() { Source::Defaults } else { Source::Named(names) };
+        let v4 = patterns("default_ipv4_ippool", ipam.default_ipv4_ippool.as_deref())?;
+        let v6 = patterns("default_ipv6_ippool", ipam.default_ipv6_ippool.as_deref())?;
+        let pools = (!v4.is_empty() || !v6.is_empty()).then_some(NamedPools { v4, v6 });
         if let Some(relative) = ipam.data_dir.as_ref().filter(|path| !path.is_absolute()) {
             let rule = "it must be an absolute path: a plugin runs in any directory";
             return Err(invalid("dataDir", &relative.display().to_string(), rule));
         }
         let (data_dir, lock_timeout) = place(ipam.data_dir, ipam.lock_timeout_ms);
-        Ok(Self { node, network, source, data_dir, lock_timeout })
+        Ok(Self { node, network, pools, data_dir, lock_timeout })
     }
+}
+
+fn patterns(field: &str, texts: Option<&[String]>) -> Result<Vec<PoolPattern>, Error> {
+    let pattern = |text: &String| text.parse().map_err(|error| invalid(field, text, error));
+    texts.unwrap_or_default().iter().map(pattern).collect()
 }
 
 /// Directory and patience for DEL, whatever else `ipam` says or no longer says.
@@ -146,17 +144,18 @@ mod tests {
     fn every_field_is_read() {
         let read = config(
             r#"{"type":"cni-ipam","nodename":"master","network":"kube-system/ipvlan-eth0",
-                "default_ipv4_ippool":["a","b"],"default_ipv6_ippool":["c"],
+                "default_ipv4_ippool":["a","b*"],"default_ipv6_ippool":["c"],
                 "dataDir":"/x","lockTimeoutMs":250,"unknown":1}"#,
         )
         .unwrap();
-        let names = ["a", "b", "c"].map(|name| name.parse().unwrap()).to_vec();
+        let pattern = |text: &str| text.parse().unwrap();
+        let pools = NamedPools { v4: vec![pattern("a"), pattern("b*")], v6: vec![pattern("c")] };
         assert_eq!(
             read,
             IpamConfig {
                 node: "master".parse().unwrap(),
                 network: "kube-system/ipvlan-eth0".parse().unwrap(),
-                source: Source::Named(names),
+                pools: Some(pools),
                 data_dir: "/x".into(),
                 lock_timeout: Duration::from_millis(250),
             }
@@ -169,7 +168,7 @@ mod tests {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
         assert_eq!(read.node.as_str(), host.trim().to_lowercase());
         assert_eq!(read.network.to_string(), "ipvlan-eth0");
-        assert_eq!(read.source, Source::Defaults);
+        assert_eq!(read.pools, None);
         assert_eq!(read.data_dir, PathBuf::from(DEFAULT_DATA_DIR));
     }
 

@@ -14,9 +14,11 @@ pub const STORE: Code = Code::plugin(3);
 /// Exhaustion and a busy database pass by themselves: code 11, try again later.
 pub(crate) fn of_allocate(error: &AllocateError) -> Error {
     let code = match error {
-        AllocateError::Refused(Refused::NoPool(_)) => NO_POOL,
-        AllocateError::Refused(_) => Code::TRY_AGAIN,
-        AllocateError::AlreadyHeld { .. } => ALREADY_HELD,
+        AllocateError::Refused(refused) => match **refused {
+            Refused::NoPool(_) => NO_POOL,
+            Refused::AlreadyHeld { .. } => ALREADY_HELD,
+            _ => Code::TRY_AGAIN,
+        },
         AllocateError::Store(error) => return of_store(error),
         _ => Code::INTERNAL,
     };

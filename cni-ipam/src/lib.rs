@@ -26,15 +26,14 @@
 //! ```
 #![warn(clippy::unwrap_used)]
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use cni_proto::{AddRequest, CniArgs, Code, DelRequest, Error};
-use ipam_core::{Asker, Attachment, NameError, PodRef};
+use ipam_core::{Asker, Attachment, Demand, Hints, NameError, PodRef};
 use ipam_store::{Request, Store};
 
 mod allocation;
 mod config;
 mod failure;
+mod node;
 
 pub use allocation::Allocation;
 pub use config::{DEFAULT_DATA_DIR, DEFAULT_LOCK_TIMEOUT, IPAM_TYPE, IpamConfig};
@@ -50,25 +49,21 @@ pub use failure::{ALREADY_HELD, NO_POOL, STORE};
 /// after an error.
 pub fn add(request: &AddRequest) -> Result<Allocation, Error> {
     let config = IpamConfig::new(&request.config)?;
-    let asked = Request {
-        attachment: attachment_of_add(request)?,
-        asker: Asker {
-            node: config.node,
-            network: config.network,
-            namespace: request
-                .args
-                .pod_namespace()
-                .map(str::parse)
-                .transpose()
-                .map_err(|error| named(&error))?,
-        },
-        source: config.source,
-        pod: pod(&request.args),
-        netns: Some(request.netns.display().to_string()),
-        now_unix_seconds: now_unix_seconds(),
+    let attachment = attachment_of_add(request)?;
+    let namespace = request.args.pod_namespace().map(str::parse).transpose();
+    let asker = Asker {
+        namespace: namespace.map_err(|error| named(&error))?,
+        ..Asker::new(config.node, config.network)
     };
+    let hints = Hints { configuration: config.pools, ..Hints::default() };
+    let wish = hints
+        .wish(&attachment.ifname)
+        .map_err(|error| Error::new(Code::INVALID_CONFIG, error.to_string()))?;
+    let demand =
+        Demand { pod: pod(&request.args), source: wish.source, ..Demand::new(attachment, asker) };
+    let netns = Some(node::netns(&request.netns));
     let grants = Store::new(config.data_dir, config.lock_timeout)
-        .allocate(&asked)
+        .allocate(&Request { demand, netns, since: node::now() })
         .map_err(|error| failure::of_allocate(&error))?;
     Ok(Allocation::new(grants))
 }
@@ -127,10 +122,6 @@ fn pod(args: &CniArgs) -> Option<PodRef> {
         name: args.pod_name()?.to_owned(),
         uid: args.pod_uid().map(str::to_owned),
     })
-}
-
-fn now_unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The README's example compiles.

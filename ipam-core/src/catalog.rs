@@ -8,7 +8,7 @@ use crate::lease::Lease;
 use crate::owner::PoolName;
 use crate::pool::Pool;
 use crate::range_set::RangeSet;
-use crate::violation::{Violation, Violations};
+use crate::violation::{Violation, Violations, shortened};
 
 /// What [`apply`] makes of one pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +94,7 @@ fn check_update(broken: &mut Violations, old: &Pool, new: &Pool, leases: &[Lease
         return;
     }
     let claimed = new.claimed();
+    let shown = claimed.to_string();
     for lease in leases.iter().filter(|lease| lease.pool == *old.name()) {
         let holder = match &lease.pod {
             Some(pod) => alloc::format!("pod {pod}"),
@@ -101,7 +102,7 @@ fn check_update(broken: &mut Violations, old: &Pool, new: &Pool, leases: &[Lease
         };
         if !claimed.contains(lease.address) {
             let rule = alloc::format!("{} is held by {holder}: it must stay", lease.address);
-            broken.push(Violation::new("spec.ips", &claimed.to_string(), rule));
+            broken.push(Violation::new("spec.ips", &shown, rule));
         }
         if new.gateway() == Some(lease.address) {
             let rule = alloc::format!("it is held by {holder}");
@@ -127,6 +128,7 @@ fn check_pair(broken: &mut Violations, pool: &Pool, other: &Pool) {
     if ours == theirs {
         let shared: RangeSet = pool.claimed().intersection(&other.claimed());
         if !shared.is_empty() {
+            let shared = shortened(shared.to_string(), 120);
             let rule = alloc::format!("{shared} also belongs to pool {}", other.name());
             broken.push(Violation::new("spec.ips", &pool.claimed().to_string(), rule));
         }

@@ -7,10 +7,14 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::labels::LabelSelector;
+
 /// `apiVersion` of the documents that are read.
 pub const API_VERSION: &str = "spiderpool.spidernet.io/v2beta1";
 /// `kind` of a pool document.
 pub const POOL_KIND: &str = "SpiderIPPool";
+/// `kind` of a document of reserved addresses.
+pub const RESERVED_KIND: &str = "SpiderReservedIP";
 
 /// A `SpiderIPPool` document. Unknown fields of `metadata` and a `status` are ignored, as the
 /// output of `kubectl get -o yaml` has both; unknown fields of `spec` are refused.
@@ -50,6 +54,35 @@ pub struct Metadata {
     pub name: String,
 }
 
+/// A `SpiderReservedIP` document: addresses that no pool hands out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReservedDocument {
+    /// Must be [`API_VERSION`].
+    pub api_version: String,
+    /// Must be [`RESERVED_KIND`].
+    pub kind: String,
+    /// Carries the name.
+    pub metadata: Metadata,
+    /// The addresses.
+    pub spec: ReservedSpec,
+    /// Written by others, never read here.
+    #[serde(default, skip_serializing)]
+    pub status: serde::de::IgnoredAny,
+}
+
+/// `spec` of a document of reserved addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReservedSpec {
+    /// 4 or 6; taken from the first address when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_version: Option<u8>,
+    /// The addresses, all of one family, in the grammar of [`crate::AddressRange`].
+    #[serde(default, deserialize_with = "or_empty", skip_serializing_if = "Vec::is_empty")]
+    pub ips: Vec<String>,
+}
+
 /// `spec` of a pool document. A `null` counts as absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -85,12 +118,34 @@ pub struct PoolSpec {
     /// Names of the namespaces whose pods may use the pool; any namespace when empty.
     #[serde(default, deserialize_with = "or_empty", skip_serializing_if = "Vec::is_empty")]
     pub namespace_name: Vec<String>,
+    /// Labels of the nodes that may use the pool; not heard if `nodeName` is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_affinity: Option<LabelSelector>,
+    /// Labels of the namespaces whose pods may use the pool; not heard if `namespaceName` is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_affinity: Option<LabelSelector>,
+    /// Labels of the pods that may use the pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_affinity: Option<LabelSelector>,
+    /// A field of older documents that has no effect; [`PoolSpec::warnings`] says so.
+    #[serde(default, skip_serializing)]
+    pub vlan: Option<i64>,
     /// Whether the pool serves pods for which nobody named a pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<bool>,
     /// Whether the pool gives no new addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disable: Option<bool>,
+}
+
+impl PoolSpec {
+    /// What the document says that has no effect, for the user to know.
+    pub fn warnings(&self) -> Vec<String> {
+        let vlan = self.vlan.map(|vlan| {
+            alloc::format!("spec.vlan {vlan}: it has no effect, the network's interface decides")
+        });
+        vlan.into_iter().collect()
+    }
 }
 
 /// One of `spec.routes`.

@@ -122,6 +122,11 @@ name! {
     IfName, "an interface name", VISIBLE, is_visible
 }
 
+name! {
+    /// The id of one boot of the node: `/proc/sys/kernel/random/boot_id`.
+    BootId, "a boot id", VISIBLE, is_visible
+}
+
 /// One interface of one container in one network: what holds an address.
 ///
 /// This is the key of every decision. The pod is an attribute of it, never a part: a new sandbox

@@ -1,5 +1,6 @@
 //! A named set of addresses of one subnet, impossible to build wrong.
 
+use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
@@ -10,10 +11,14 @@ use ipnet::IpNet;
 
 use crate::addr::Family;
 use crate::document::{PoolSpec, RouteSpec};
+use crate::labels::{LabelSelector, Selector};
 use crate::owner::{NamespaceName, NetworkRef, NodeName, PoolName};
 use crate::range::AddressRange;
 use crate::range_set::RangeSet;
 use crate::violation::{Violation, Violations};
+
+/// How many entries `ips` and `excludeIPs` may have each: more is a mistake, or belongs into ranges.
+pub const MOST_RANGES: usize = 65_536;
 
 /// A route that pods of a pool get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +41,15 @@ pub struct Pool {
     ips: RangeSet,
     excluded: RangeSet,
     assignable: RangeSet,
+    reserved: RangeSet,
     gateway: Option<IpAddr>,
     routes: Vec<Route>,
     nodes: Vec<NodeName>,
+    node_affinity: Option<Selector>,
     networks: Vec<NetworkRef>,
     namespaces: Vec<NamespaceName>,
+    namespace_affinity: Option<Selector>,
+    pod_affinity: Option<Selector>,
     is_default: bool,
     is_disabled: bool,
 }
@@ -66,6 +75,16 @@ impl Pool {
         let nodes = parse_names(&mut broken, "spec.nodeName", &spec.node_name);
         let networks = parse_names(&mut broken, "spec.multusName", &spec.multus_name);
         let namespaces = parse_names(&mut broken, "spec.namespaceName", &spec.namespace_name);
+        let node_affinity =
+            parse_selector(&mut broken, "spec.nodeAffinity", spec.node_affinity.as_ref());
+        let namespace_affinity =
+            parse_selector(&mut broken, "spec.namespaceAffinity", spec.namespace_affinity.as_ref());
+        let pod_affinity =
+            parse_selector(&mut broken, "spec.podAffinity", spec.pod_affinity.as_ref());
+        if pod_affinity.as_ref().is_some_and(Selector::is_empty) {
+            let rule = "it has no requirement: leave it out for all pods".to_string();
+            broken.push(Violation::new("spec.podAffinity", "{}", rule));
+        }
         if let (Some(version), Some(subnet)) = (spec.ip_version, subnet) {
             let family = Family::of(subnet.addr());
             if version != family.version() {
@@ -75,19 +94,23 @@ impl Pool {
         }
         match (name, subnet) {
             (Some(name), Some(subnet)) if broken.is_empty() => {
-                let reserved = never_assigned(subnet, gateway);
-                let assignable = ips.difference(&excluded).difference(&reserved);
+                let edges = never_assigned(subnet, gateway);
+                let assignable = ips.difference(&excluded).difference(&edges);
                 Ok(Self {
                     name,
                     subnet,
                     ips,
                     excluded,
                     assignable,
+                    reserved: RangeSet::new(),
                     gateway,
                     routes,
                     nodes,
+                    node_affinity,
                     networks,
                     namespaces,
+                    namespace_affinity,
+                    pod_affinity,
                     is_default: spec.default.unwrap_or(false),
                     is_disabled: spec.disable.unwrap_or(false),
                 })
@@ -115,8 +138,25 @@ impl Pool {
             node_name: texts(&self.nodes),
             multus_name: texts(&self.networks),
             namespace_name: texts(&self.namespaces),
+            node_affinity: self.node_affinity.as_ref().map(Selector::to_document),
+            namespace_affinity: self.namespace_affinity.as_ref().map(Selector::to_document),
+            pod_affinity: self.pod_affinity.as_ref().map(Selector::to_document),
+            vlan: None,
             default: Some(self.is_default),
             disable: Some(self.is_disabled),
+        }
+    }
+
+    /// The same pool where some addresses are taken: those that are `reserved` on all nodes
+    /// ([`crate::Reserved`]), and the node's `own`, which a pod gets only if it asks for that very
+    /// address.
+    #[must_use]
+    pub fn among(&self, reserved: &RangeSet, own: &RangeSet) -> Self {
+        let whole = RangeSet::from(AddressRange::from(self.subnet));
+        Self {
+            assignable: self.assignable.difference(reserved).difference(own),
+            reserved: self.reserved.union(&reserved.intersection(&whole)),
+            ..self.clone()
         }
     }
 
@@ -140,7 +180,27 @@ impl Pool {
         self.ips.difference(&self.excluded)
     }
 
-    /// The addresses that can be handed out.
+    /// Whether the pool claims the address: it is in `ips` and not in `excludeIPs`.
+    pub(crate) fn claims(&self, address: IpAddr) -> bool {
+        self.ips.contains(address) && !self.excludes(address)
+    }
+
+    /// Whether `excludeIPs` has the address.
+    pub(crate) fn excludes(&self, address: IpAddr) -> bool {
+        self.excluded.contains(address)
+    }
+
+    /// Whether somebody may hold the address from now on.
+    pub(crate) fn allows(&self, address: IpAddr) -> bool {
+        self.claims(address) && !self.reserved.contains(address)
+    }
+
+    /// The addresses of the subnet that nobody gets: see [`Pool::among`].
+    pub fn reserved(&self) -> &RangeSet {
+        &self.reserved
+    }
+
+    /// The addresses that are handed out to those who ask for none in particular.
     pub fn assignable(&self) -> &RangeSet {
         &self.assignable
     }
@@ -168,6 +228,21 @@ impl Pool {
     /// The namespaces whose pods may use the pool; any when empty.
     pub fn namespaces(&self) -> &[NamespaceName] {
         &self.namespaces
+    }
+
+    /// Labels of the nodes that may use the pool; heard only without [`Pool::nodes`].
+    pub fn node_affinity(&self) -> Option<&Selector> {
+        self.node_affinity.as_ref()
+    }
+
+    /// Labels of the namespaces that may use the pool; heard only without [`Pool::namespaces`].
+    pub fn namespace_affinity(&self) -> Option<&Selector> {
+        self.namespace_affinity.as_ref()
+    }
+
+    /// Labels of the pods that may use the pool.
+    pub fn pod_affinity(&self) -> Option<&Selector> {
+        self.pod_affinity.as_ref()
     }
 
     /// Whether the pool serves attachments for which nobody named a pool.
@@ -209,6 +284,11 @@ fn parse_ranges(
     texts: &[String],
     subnet: Option<IpNet>,
 ) -> RangeSet {
+    if texts.len() > MOST_RANGES {
+        let rule = alloc::format!("{} entries: at most {MOST_RANGES}", texts.len());
+        broken.push(Violation::new(field, "[...]", rule));
+        return RangeSet::new();
+    }
     let whole = subnet.map(|subnet| RangeSet::from(AddressRange::from(subnet)));
     let parse = |text: &str| -> Result<AddressRange, String> {
         let range: AddressRange = text.parse().map_err(|error| alloc::format!("{error}"))?;
@@ -228,8 +308,25 @@ fn parse_ranges(
         .collect()
 }
 
+fn parse_selector(
+    broken: &mut Violations,
+    field: &str,
+    document: Option<&LabelSelector>,
+) -> Option<Selector> {
+    match Selector::new(document?) {
+        Ok(selector) => Some(selector),
+        Err(faults) => {
+            for (path, rule) in faults {
+                broken.push(Violation::new(&alloc::format!("{field}.{path}"), "", rule));
+            }
+            None
+        }
+    }
+}
+
 fn parse_routes(broken: &mut Violations, specs: &[RouteSpec], subnet: Option<IpNet>) -> Vec<Route> {
-    let mut routes: Vec<Route> = Vec::new();
+    let mut routes = Vec::new();
+    let mut destinations = BTreeSet::new();
     for (index, spec) in specs.iter().enumerate() {
         let dst = spec.dst.parse::<IpNet>().map(|dst| dst.trunc());
         let dst = match dst {
@@ -240,7 +337,7 @@ fn parse_routes(broken: &mut Violations, specs: &[RouteSpec], subnet: Option<IpN
             Ok(dst) if dst.prefix_len() == 0 => {
                 Err("the default route comes from spec.gateway".to_string())
             }
-            Ok(dst) if routes.iter().any(|route| route.dst == dst) => {
+            Ok(dst) if !destinations.insert(dst) => {
                 Err("another route has the same destination".to_string())
             }
             Ok(dst) => Ok(dst),

@@ -9,6 +9,9 @@ use ipnet::IpNet;
 
 use crate::addr::{Family, from_bits, to_bits};
 
+/// The longest text that is read, in bytes: two addresses and some spaces. Errors repeat the text.
+const LONGEST_TEXT: usize = 256;
+
 /// An inclusive range of addresses of one family, never empty.
 ///
 /// # Text form
@@ -127,6 +130,9 @@ impl FromStr for AddressRange {
         if text.trim().is_empty() {
             return Err(RangeError::Empty);
         }
+        if text.len() > LONGEST_TEXT {
+            return Err(RangeError::TooLong { length: text.len() });
+        }
         if let Some((first, last)) = text.split_once('-') {
             let (first, last) = (address(first.trim())?, address(last.trim())?);
             return Self::new(first, last).map_err(|error| error.with_text(text));
@@ -162,6 +168,12 @@ pub enum RangeError {
     /// The text is empty.
     #[error("a range must not be empty: write an address, first-last, or a CIDR")]
     Empty,
+    /// The text is longer than any range.
+    #[error("a range of {length} bytes is too long: at most {LONGEST_TEXT}")]
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+    },
     /// A part of the text is no address.
     #[error("{part:?} in {text:?} is not an address: no zone, no leading zeros, no abbreviations")]
     NotAnAddress {
@@ -224,6 +236,14 @@ mod tests {
             assert_eq!((range.to_string().as_str(), range.size()), (shown, size), "{text}");
             assert_eq!(range.to_string().parse(), Ok(range), "round trip of {text}");
         }
+    }
+
+    #[test]
+    fn a_text_has_a_longest_length() {
+        let padded = |length: usize| alloc::format!("{:<length$}", "10.6.0.1-10.6.0.2");
+        assert!(padded(LONGEST_TEXT).parse::<AddressRange>().is_ok());
+        let error = padded(LONGEST_TEXT + 1).parse::<AddressRange>();
+        assert_eq!(error, Err(RangeError::TooLong { length: 257 }));
     }
 
     #[test]

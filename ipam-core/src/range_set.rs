@@ -3,11 +3,13 @@
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
+use core::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
-use crate::range::AddressRange;
+use crate::addr::to_bits;
+use crate::range::{AddressRange, RangeError};
 
 /// A set of addresses of either family.
 ///
@@ -52,6 +54,32 @@ impl RangeSet {
     pub fn contains(&self, address: IpAddr) -> bool {
         let at = self.ranges.partition_point(|range| range.last() < address);
         self.ranges.get(at).is_some_and(|range| range.contains(address))
+    }
+
+    /// The lowest address of the set that is above `address`.
+    pub fn above(&self, address: IpAddr) -> Option<IpAddr> {
+        let at = self.ranges.partition_point(|range| range.last() <= address);
+        let range = self.ranges.get(at)?;
+        if !range.contains(address) {
+            return Some(range.first());
+        }
+        let next = to_bits(address) + 1;
+        Some(AddressRange::from_integers(range.family(), next, next).first())
+    }
+
+    /// The address at a position, counted from 0 in ascending order.
+    pub fn at(&self, position: u128) -> Option<IpAddr> {
+        let mut left = position;
+        for range in &self.ranges {
+            // Not the size: that of 2^128 addresses is no integer.
+            let farthest = range.last_integer() - range.first_integer();
+            if left <= farthest {
+                let bits = range.first_integer() + left;
+                return Some(AddressRange::from_integers(range.family(), bits, bits).first());
+            }
+            left -= farthest + 1;
+        }
+        None
     }
 
     /// The addresses that are in either set.
@@ -163,6 +191,18 @@ impl fmt::Display for RangeSet {
     }
 }
 
+impl FromStr for RangeSet {
+    type Err = RangeError;
+
+    /// Ranges separated by commas; an empty text is the empty set.
+    fn from_str(text: &str) -> Result<Self, RangeError> {
+        if text.trim().is_empty() {
+            return Ok(Self::new());
+        }
+        text.split(',').map(str::parse::<AddressRange>).collect()
+    }
+}
+
 impl Serialize for RangeSet {
     /// A list of strings, as `spec.ips` has it.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -178,5 +218,33 @@ impl<'de> Deserialize<'de> for RangeSet {
             .map(|text| text.parse::<AddressRange>())
             .collect::<Result<_, _>>()
             .map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_reach_to_the_last_address_and_not_beyond() {
+        let at = |set: &str, position: u128| {
+            let set: RangeSet = set.parse().unwrap();
+            set.at(position).map(|address| alloc::string::ToString::to_string(&address))
+        };
+        let last = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+        for (set, position, expected) in [
+            ("10.0.0.1,10.0.0.5-10.0.0.6", 0, Some("10.0.0.1")),
+            ("10.0.0.1,10.0.0.5-10.0.0.6", 1, Some("10.0.0.5")),
+            ("10.0.0.1,10.0.0.5-10.0.0.6", 2, Some("10.0.0.6")),
+            ("10.0.0.1,10.0.0.5-10.0.0.6", 3, None),
+            ("10.0.0.1,fd00::1", 1, Some("fd00::1")),
+            ("::/0", u128::MAX, Some(last)),
+            ("::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", u128::MAX - 1, Some(last)),
+            ("::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", u128::MAX, None),
+            ("0.0.0.0/0,::/0", u128::MAX, Some("ffff:ffff:ffff:ffff:ffff:fffe:ffff:ffff")),
+            ("", 0, None),
+        ] {
+            assert_eq!(at(set, position).as_deref(), expected, "{set} {position}");
+        }
     }
 }

@@ -1,32 +1,46 @@
 //! Which pools an attachment may draw from, and which rule refused each of the others.
 
-use alloc::string::String;
+use alloc::collections::BTreeSet;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::fmt;
 
+use crate::addr::Family;
+use crate::hints::{NamedPools, Source};
+use crate::labels::{Labels, Selector};
 use crate::owner::{NamespaceName, NetworkRef, NodeName, PoolName};
 use crate::pool::Pool;
 
-/// Who asks, as far as pools care.
+/// Who asks, as far as pools care. What is `None` is not known: a pool that restricts it refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asker {
     /// The node that the attachment lives on.
     pub node: NodeName,
+    /// Its labels.
+    pub node_labels: Option<Labels>,
     /// The network that it attaches to.
     pub network: NetworkRef,
-    /// The namespace of its pod, where the runtime told.
+    /// The namespace of its pod.
     pub namespace: Option<NamespaceName>,
+    /// The namespace's labels.
+    pub namespace_labels: Option<Labels>,
+    /// The pod's labels.
+    pub pod_labels: Option<Labels>,
 }
 
-/// Which pools are offered before any filter.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Source {
-    /// Every pool with `default: true`.
-    #[default]
-    Defaults,
-    /// These pools, whether default or not; the order decides among equals.
-    Named(Vec<PoolName>),
+impl Asker {
+    /// Somebody of whom no more is known than node and network.
+    pub fn new(node: NodeName, network: NetworkRef) -> Self {
+        Self {
+            node,
+            node_labels: None,
+            network,
+            namespace: None,
+            namespace_labels: None,
+            pod_labels: None,
+        }
+    }
 }
 
 /// The pools that may be used, best first, and why the others may not.
@@ -34,7 +48,7 @@ pub enum Source {
 pub struct Selection<'a> {
     /// In the order in which they are to be tried.
     pub candidates: Vec<&'a Pool>,
-    /// Every other pool, with the rule that refused it.
+    /// Every other pool, and every name without a pool, with the rule that refused it.
     pub refusals: Vec<Refusal>,
 }
 
@@ -42,8 +56,8 @@ pub struct Selection<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// The pool.
-    pub pool: PoolName,
+    /// The pool's name, or the pattern that no pool matches.
+    pub pool: alloc::string::String,
     /// The rule, with both values.
     pub reason: RefusalReason,
 }
@@ -58,12 +72,17 @@ impl fmt::Display for Refusal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RefusalReason {
-    /// A named pool does not exist.
+    /// It was named and does not exist.
     Unknown,
-    /// Nobody named the pool and it is no default.
+    /// Nobody named it and it is no default.
     NotDefault,
-    /// Other pools were named.
+    /// Others were named.
     NotNamed,
+    /// It was named among the pools of the other family.
+    Family {
+        /// The pool's family.
+        pool: Family,
+    },
     /// `disable: true`.
     Disabled,
     /// `nodeName` lists other nodes.
@@ -87,14 +106,24 @@ pub enum RefusalReason {
         /// The asking network.
         asking: NetworkRef,
     },
+    /// An affinity selects other labels.
+    Labels {
+        /// Which affinity: `nodeAffinity`, `namespaceAffinity` or `podAffinity`.
+        field: &'static str,
+        /// The pool's selector.
+        wanted: Selector,
+        /// The labels it was held against.
+        asking: Option<Labels>,
+    },
 }
 
 impl fmt::Display for RefusalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => f.write_str("no such pool"),
-            Self::NotDefault => f.write_str("default is not true and no configuration names it"),
-            Self::NotNamed => f.write_str("the configuration names other pools"),
+            Self::NotDefault => f.write_str("default is not true and nobody names it"),
+            Self::NotNamed => f.write_str("other pools are named"),
+            Self::Family { pool } => write!(f, "it is {pool} and named for the other family"),
             Self::Disabled => f.write_str("disable is true"),
             Self::Node { wanted, asking } => {
                 write!(f, "nodeName is {}, this node is {asking}", Listed(wanted))
@@ -103,10 +132,18 @@ impl fmt::Display for RefusalReason {
                 write!(f, "namespaceName is {}, the pod's is {asking}", Listed(wanted))
             }
             Self::Namespace { wanted, asking: None } => {
-                write!(f, "namespaceName is {}, the runtime named none", Listed(wanted))
+                write!(f, "namespaceName is {}, the pod's is not known", Listed(wanted))
             }
             Self::Network { wanted, asking } => {
                 write!(f, "multusName is {}, this network is {asking}", Listed(wanted))
+            }
+            Self::Labels { field, wanted, asking: None } => {
+                write!(f, "{field} is {wanted}, the labels are not known")
+            }
+            Self::Labels { field, wanted, asking: Some(labels) } => {
+                let labels: Vec<_> =
+                    labels.iter().map(|(k, v)| alloc::format!("{k}={v}")).collect();
+                write!(f, "{field} is {wanted}, the labels are {}", Listed(&labels))
             }
         }
     }
@@ -126,105 +163,141 @@ impl<T: fmt::Display> fmt::Display for Listed<'_, T> {
 
 /// The pools that `asker` may draw from, best first.
 ///
-/// Within one field of a pool any match suffices; all fields must match. Pools that name more of
-/// node, namespace and network go first, in this order of weight (the peer's); among equals the
-/// order of [`Source::Named`] or of `pools` decides.
+/// Within one field of a pool any match suffices; all fields must match. A name takes the place of
+/// the affinity of the same kind. The pools that restrict most go first, with the peer's weights:
+/// pod labels, node name, node labels, namespace name, namespace labels, network. Among equals the
+/// order of the names decides, then that of `pools`.
 pub fn select<'a>(pools: &'a [Pool], source: &Source, asker: &Asker) -> Selection<'a> {
-    let mut selection = Selection { candidates: Vec::new(), refusals: Vec::new() };
-    let mut offered: Vec<&Pool> = Vec::new();
-    if let Source::Named(names) = source {
-        for (index, name) in names.iter().enumerate() {
-            match pools.iter().find(|pool| pool.name() == name) {
-                _ if names[..index].contains(name) => {}
-                Some(pool) => offered.push(pool),
-                None => selection
-                    .refusals
-                    .push(Refusal { pool: name.clone(), reason: RefusalReason::Unknown }),
-            }
-        }
-    }
-    for pool in pools {
-        let reason = match source {
-            Source::Defaults if pool.is_default() => {
-                offered.push(pool);
-                continue;
-            }
-            Source::Defaults => RefusalReason::NotDefault,
-            Source::Named(names) if names.contains(pool.name()) => continue,
-            Source::Named(_) => RefusalReason::NotNamed,
-        };
-        selection.refusals.push(Refusal { pool: pool.name().clone(), reason });
-    }
+    let (offered, mut refusals) = match source {
+        Source::Defaults => default_pools(pools),
+        Source::Named(named) => named_pools(pools, named),
+    };
+    let mut candidates = Vec::new();
     for pool in offered {
         match refusal(pool, asker) {
-            None => selection.candidates.push(pool),
-            Some(reason) => {
-                selection.refusals.push(Refusal { pool: pool.name().clone(), reason });
+            None => candidates.push(pool),
+            Some(reason) => refusals.push(Refusal { pool: pool.name().to_string(), reason }),
+        }
+    }
+    candidates.sort_by_key(|pool| Reverse(weight(pool)));
+    Selection { candidates, refusals }
+}
+
+/// The pools that serve those for whom nobody named one, and the refusals of the others.
+fn default_pools(pools: &[Pool]) -> (Vec<&Pool>, Vec<Refusal>) {
+    let (offered, others): (Vec<_>, Vec<_>) = pools.iter().partition(|pool| pool.is_default());
+    let refuse =
+        |pool: &Pool| Refusal { pool: pool.name().to_string(), reason: RefusalReason::NotDefault };
+    (offered, others.into_iter().map(refuse).collect())
+}
+
+/// The pools that the patterns stand for, each once, in the order of the patterns, and the
+/// refusals of the others.
+fn named_pools<'a>(pools: &'a [Pool], named: &NamedPools) -> (Vec<&'a Pool>, Vec<Refusal>) {
+    let mut offered: Vec<&Pool> = Vec::new();
+    let mut refusals = Vec::new();
+    let mut told = BTreeSet::new();
+    let mut unknown = BTreeSet::new();
+    let mut misplaced = Vec::new();
+    for (family, patterns) in [(Family::V4, &named.v4), (Family::V6, &named.v6)] {
+        for pattern in patterns {
+            let mut found = false;
+            for pool in pools.iter().filter(|pool| pattern.matches(pool.name())) {
+                if pool.family() == family {
+                    found = true;
+                    if told.insert(pool.name()) {
+                        offered.push(pool);
+                    }
+                } else if !pattern.is_wildcard() {
+                    found = true;
+                    misplaced.push(pool);
+                }
+            }
+            if !found && unknown.insert(pattern.to_string()) {
+                refusals
+                    .push(Refusal { pool: pattern.to_string(), reason: RefusalReason::Unknown });
             }
         }
     }
-    selection.candidates.sort_by_key(|pool| {
-        Reverse((
-            !pool.nodes().is_empty(),
-            !pool.namespaces().is_empty(),
-            !pool.networks().is_empty(),
-        ))
-    });
-    selection
+    // Whoever names a pool for both families means its own.
+    for pool in misplaced {
+        if told.insert(pool.name()) {
+            let reason = RefusalReason::Family { pool: pool.family() };
+            refusals.push(Refusal { pool: pool.name().to_string(), reason });
+        }
+    }
+    for pool in pools.iter().filter(|pool| !told.contains(pool.name())) {
+        let reason = RefusalReason::NotNamed;
+        refusals.push(Refusal { pool: pool.name().to_string(), reason });
+    }
+    (offered, refusals)
+}
+
+fn weight(pool: &Pool) -> [bool; 6] {
+    [
+        pool.pod_affinity().is_some(),
+        !pool.nodes().is_empty(),
+        pool.node_affinity().is_some(),
+        !pool.namespaces().is_empty(),
+        pool.namespace_affinity().is_some(),
+        !pool.networks().is_empty(),
+    ]
 }
 
 /// The first rule, in the peer's order, by which `pool` refuses `asker`.
-fn refusal(pool: &Pool, asker: &Asker) -> Option<RefusalReason> {
+pub(crate) fn refusal(pool: &Pool, asker: &Asker) -> Option<RefusalReason> {
     if pool.is_disabled() {
         return Some(RefusalReason::Disabled);
     }
-    if !pool.nodes().is_empty() && !pool.nodes().contains(&asker.node) {
-        return Some(RefusalReason::Node {
-            wanted: pool.nodes().to_vec(),
-            asking: asker.node.clone(),
-        });
+    by_node(pool, asker)
+        .or_else(|| by_namespace(pool, asker))
+        .or_else(|| by_labels("podAffinity", pool.pod_affinity(), asker.pod_labels.as_ref()))
+        .or_else(|| by_network(pool, asker))
+}
+
+fn by_node(pool: &Pool, asker: &Asker) -> Option<RefusalReason> {
+    if pool.nodes().is_empty() {
+        return by_labels("nodeAffinity", pool.node_affinity(), asker.node_labels.as_ref());
     }
-    let in_namespace =
+    (!pool.nodes().contains(&asker.node))
+        .then(|| RefusalReason::Node { wanted: pool.nodes().to_vec(), asking: asker.node.clone() })
+}
+
+fn by_namespace(pool: &Pool, asker: &Asker) -> Option<RefusalReason> {
+    if pool.namespaces().is_empty() {
+        let labels = asker.namespace_labels.as_ref();
+        return by_labels("namespaceAffinity", pool.namespace_affinity(), labels);
+    }
+    let is_listed =
         asker.namespace.as_ref().is_some_and(|asking| pool.namespaces().contains(asking));
-    if !pool.namespaces().is_empty() && !in_namespace {
-        return Some(RefusalReason::Namespace {
-            wanted: pool.namespaces().to_vec(),
-            asking: asker.namespace.clone(),
-        });
-    }
-    if !pool.networks().is_empty()
-        && !pool.networks().iter().any(|network| network.matches(&asker.network))
-    {
-        return Some(RefusalReason::Network {
-            wanted: pool.networks().to_vec(),
-            asking: asker.network.clone(),
-        });
-    }
-    None
+    (!is_listed).then(|| RefusalReason::Namespace {
+        wanted: pool.namespaces().to_vec(),
+        asking: asker.namespace.clone(),
+    })
 }
 
-/// No pool is left for an asker. The text is what the user reads when an ADD fails.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct NoPool {
-    /// The asking node.
-    pub node: NodeName,
-    /// The asking network.
-    pub network: NetworkRef,
-    /// Every pool with the rule that refused it.
-    pub refusals: Vec<Refusal>,
-}
-
-impl fmt::Display for NoPool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no pool for node {} and network {}", self.node, self.network)?;
-        if self.refusals.is_empty() {
-            return f.write_str(": no pool is stored, apply one");
-        }
-        let refusals: Vec<String> =
-            self.refusals.iter().map(alloc::string::ToString::to_string).collect();
-        write!(f, ": {}", refusals.join("; "))
+fn by_labels(
+    field: &'static str,
+    wanted: Option<&Selector>,
+    labels: Option<&Labels>,
+) -> Option<RefusalReason> {
+    let wanted = wanted?;
+    // A selector without requirements selects everything, known or not.
+    if wanted.is_empty() || labels.is_some_and(|labels| wanted.matches(labels)) {
+        return None;
     }
+    Some(RefusalReason::Labels { field, wanted: wanted.clone(), asking: labels.cloned() })
 }
 
-impl core::error::Error for NoPool {}
+fn by_network(pool: &Pool, asker: &Asker) -> Option<RefusalReason> {
+    let is_listed = pool.networks().iter().any(|network| network.matches(&asker.network));
+    (!pool.networks().is_empty() && !is_listed).then(|| RefusalReason::Network {
+        wanted: pool.networks().to_vec(),
+        asking: asker.network.clone(),
+    })
+}
+
+/// A pool by its name.
+pub(crate) fn by_name<'a>(pools: &[&'a Pool], name: &PoolName) -> Option<&'a Pool> {
+    pools.iter().copied().find(|pool| pool.name() == name)
+}

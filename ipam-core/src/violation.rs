@@ -18,8 +18,22 @@ pub struct Violation {
 
 impl Violation {
     pub(crate) fn new(field: &str, value: &str, rule: String) -> Self {
-        Self { field: field.to_string(), value: value.to_string(), rule }
+        // Paths and rules quote the document too, and it can be of any length.
+        Self {
+            field: shortened(field.to_string(), 200),
+            value: shortened(value.to_string(), 120),
+            rule: shortened(rule, 1000),
+        }
     }
+}
+
+/// A text as it stands in a message: whole, or its beginning.
+pub(crate) fn shortened(mut text: String, most_characters: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(most_characters) {
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
 }
 
 impl fmt::Display for Violation {
@@ -28,22 +42,32 @@ impl fmt::Display for Violation {
     }
 }
 
+/// How many violations of one document are kept; of the others only the number.
+const MOST_VIOLATIONS: usize = 100;
+
 /// All rules that a document breaks; never empty when it is returned as an error.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Violations(Vec<Violation>);
+pub struct Violations {
+    kept: Vec<Violation>,
+    dropped: usize,
+}
 
 impl Violations {
-    /// The violations in the order of the document's fields.
+    /// The violations in the order of the document's fields, at most the first 100.
     pub fn as_slice(&self) -> &[Violation] {
-        &self.0
+        &self.kept
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.kept.is_empty()
     }
 
     pub(crate) fn push(&mut self, violation: Violation) {
-        self.0.push(violation);
+        if self.kept.len() < MOST_VIOLATIONS {
+            self.kept.push(violation);
+        } else {
+            self.dropped += 1;
+        }
     }
 
     /// Notes a failed `outcome` about `field`, and hands on a successful one.
@@ -63,13 +87,16 @@ impl Violations {
 
 impl fmt::Display for Violations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, violation) in self.0.iter().enumerate() {
+        for (index, violation) in self.kept.iter().enumerate() {
             if index > 0 {
                 f.write_str("; ")?;
             }
             violation.fmt(f)?;
         }
-        Ok(())
+        match self.dropped {
+            0 => Ok(()),
+            dropped => write!(f, "; and {dropped} more"),
+        }
     }
 }
 

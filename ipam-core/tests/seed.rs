@@ -1,12 +1,11 @@
 //! The seed's four pools: the acceptance case of selection, assignment and the rules across pools.
 
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::net::IpAddr;
 
 use ipam_core::{
-    AddressRange, Asker, Attachment, Change, Lease, Occupancy, Pool, PoolSpec, Refused, Source,
-    apply, assign, select,
+    Asker, Attachment, Book, Change, Demand, Lease, Moment, NamedPools, NotDecided, Policy, Pool,
+    PoolSpec, Refused, Source, Stamp, apply, decide, select,
 };
 
 fn pool(name: &str, subnet: &str, ips: &str, gateway: &str, node: &str, network: &str) -> Pool {
@@ -35,24 +34,37 @@ fn pools() -> Vec<Pool> {
 }
 
 fn asker(node: &str, network: &str) -> Asker {
-    Asker { node: node.parse().unwrap(), network: network.parse().unwrap(), namespace: None }
+    Asker::new(node.parse().unwrap(), network.parse().unwrap())
 }
 
-#[derive(Default)]
-struct Held(BTreeSet<IpAddr>);
-
-impl Occupancy for Held {
-    type Error = Infallible;
-
-    fn lowest_free(&self, range: &AddressRange) -> Result<Option<IpAddr>, Infallible> {
-        Ok(range.addresses().find(|address| !self.0.contains(address)))
+fn attachment(container: &str) -> Attachment {
+    Attachment {
+        network: "ipvlan-eth0".parse().unwrap(),
+        container: container.parse().unwrap(),
+        ifname: "eth0".parse().unwrap(),
     }
 }
 
-fn ask(pools: &[Pool], asker: &Asker, held: &Held) -> Result<Vec<IpAddr>, Refused> {
-    let selection = select(pools, &Source::Defaults, asker);
-    let Ok(answer) = assign(&selection, asker, held);
-    answer.map(|assignments| assignments.iter().map(|one| one.address).collect())
+/// Asks for a container and writes the answer down.
+fn ask(
+    pools: &[Pool],
+    asker: &Asker,
+    book: &mut Book,
+    container: &str,
+) -> Result<Vec<IpAddr>, Box<Refused>> {
+    let demands = [Demand::new(attachment(container), asker.clone())];
+    match decide(&demands, pools, &Policy::default(), Moment(100), book) {
+        Ok(decision) => {
+            book.write(&demands, &decision, None, &Stamp::default());
+            Ok(decision.grants.iter().map(|grant| grant.address).collect())
+        }
+        Err(NotDecided::Refused(refused)) => Err(refused),
+    }
+}
+
+fn named(names: &[&str]) -> Source {
+    let v4 = names.iter().map(|name| name.parse().unwrap()).collect();
+    Source::Named(NamedPools { v4, v6: Vec::new() })
 }
 
 #[test]
@@ -64,25 +76,27 @@ fn node_and_network_decide_the_pool() {
         ("worker", "kube-system/ipvlan-eth0", "172.31.199.190"),
         ("worker", "ipvlan-eth1", "192.168.0.161"),
     ] {
-        let given = ask(&pools, &asker(node, network), &Held::default()).unwrap();
+        let mut book = Book::new(&pools);
+        let given = ask(&pools, &asker(node, network), &mut book, "c1").unwrap();
         assert_eq!(given, [expected.parse::<IpAddr>().unwrap()], "{node} {network}");
     }
 }
 
 #[test]
 fn no_pool_lists_each_pool_with_the_rule_that_refused_it() {
-    let error = ask(&pools(), &asker("worker", "kube-system/ipvlan-eth2"), &Held::default())
-        .unwrap_err()
-        .to_string();
+    let asker = asker("worker", "kube-system/ipvlan-eth2");
+    let pools = pools();
+    let error = ask(&pools, &asker, &mut Book::new(&pools), "c1").unwrap_err().to_string();
     for part in [
         "no pool for node worker and network kube-system/ipvlan-eth2",
         "master-172: nodeName is [master], this node is worker",
-        "worker-172: multusName is [kube-system/ipvlan-eth0], this network is kube-system/ipvlan-eth2",
+        "worker-172: multusName is [kube-system/ipvlan-eth0], \
+         this network is kube-system/ipvlan-eth2",
         "worker-192: multusName is [kube-system/ipvlan-eth1]",
     ] {
         assert!(error.contains(part), "{error}\n does not contain {part}");
     }
-    let none = ask(&[], &asker("worker", "n"), &Held::default()).unwrap_err().to_string();
+    let none = ask(&[], &asker, &mut Book::default(), "c1").unwrap_err().to_string();
     assert!(none.contains("no pool is stored"), "{none}");
 }
 
@@ -90,13 +104,14 @@ fn no_pool_lists_each_pool_with_the_rule_that_refused_it() {
 fn a_full_pool_refuses_by_name_and_total() {
     let pools = pools();
     let asker = asker("master", "kube-system/ipvlan-eth0");
-    let mut held = Held::default();
-    for _ in 0..5 {
-        let address = ask(&pools, &asker, &held).unwrap()[0];
-        assert!(held.0.insert(address), "{address} was given twice");
+    let mut book = Book::new(&pools);
+    let mut given = BTreeSet::new();
+    for container in ["c1", "c2", "c3", "c4", "c5"] {
+        let address = ask(&pools, &asker, &mut book, container).unwrap()[0];
+        assert!(given.insert(address), "{address} was given twice");
     }
-    let error = ask(&pools, &asker, &held).unwrap_err();
-    assert!(matches!(error, Refused::Exhausted { .. }));
+    let error = ask(&pools, &asker, &mut book, "c6").unwrap_err();
+    assert!(matches!(*error, Refused::Exhausted { .. }));
     assert!(error.to_string().contains("master-172 (5 of 5 held)"), "{error}");
 }
 
@@ -115,8 +130,7 @@ fn the_more_specific_pool_goes_first_and_names_override_defaults() {
         selection.candidates.iter().map(|pool| pool.name().to_string()).collect()
     };
     assert_eq!(names(&Source::Defaults), ["master-172", "aa-open"]);
-    let open = "aa-open".parse().unwrap();
-    assert_eq!(names(&Source::Named(vec![open])), ["aa-open"]);
+    assert_eq!(names(&named(&["aa-open"])), ["aa-open"]);
 }
 
 #[test]
@@ -127,16 +141,16 @@ fn a_disabled_pool_a_foreign_namespace_and_a_missing_name_are_refused() {
     spaced.namespace_name = vec!["prod".into()];
     let pools = [Pool::new("off", &off).unwrap(), Pool::new("spaced", &spaced).unwrap()];
     let mut asker = asker("master", "ipvlan-eth0");
-    let named = ["off", "gone", "spaced"].map(|name| name.parse().unwrap()).to_vec();
+    let source = named(&["off", "gone", "spaced"]);
     let refusals = |asker: &Asker| -> String {
-        let selection = select(&pools, &Source::Named(named.clone()), asker);
+        let selection = select(&pools, &source, asker);
         let lines: Vec<String> = selection.refusals.iter().map(ToString::to_string).collect();
         lines.join("\n")
     };
     let text = refusals(&asker);
     assert!(text.contains("off: disable is true"), "{text}");
     assert!(text.contains("gone: no such pool"), "{text}");
-    assert!(text.contains("spaced: namespaceName is [prod], the runtime named none"), "{text}");
+    assert!(text.contains("spaced: namespaceName is [prod], the pod's is not known"), "{text}");
     asker.namespace = Some("prod".parse().unwrap());
     assert!(!refusals(&asker).contains("spaced"));
 }
@@ -145,14 +159,10 @@ fn lease(address: &str, pool: &str) -> Lease {
     Lease {
         address: address.parse().unwrap(),
         pool: pool.parse().unwrap(),
-        attachment: Attachment {
-            network: "ipvlan-eth0".parse().unwrap(),
-            container: "c1".parse().unwrap(),
-            ifname: "eth0".parse().unwrap(),
-        },
+        attachment: attachment("c1"),
         pod: None,
         netns: None,
-        since_unix_seconds: 0,
+        since: Stamp::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use bincode::config::{Configuration, standard};
 use bincode::{Decode, Encode};
-use ipam_core::{Attachment, Lease, PodRef, Pool, PoolDocument};
+use ipam_core::{Attachment, Lease, Moment, NetnsRef, PodRef, Pool, PoolDocument, Stamp};
 
 /// The longest record in bytes that is read; a pool with 100,000 ranges stays far below.
 const LONGEST_RECORD: usize = 16 << 20;
@@ -57,8 +57,16 @@ struct LeaseRecord {
     container: String,
     ifname: String,
     pod: Option<PodRecord>,
-    netns: Option<String>,
-    since_unix_seconds: u64,
+    netns: Option<NetnsRecord>,
+    boot: Option<String>,
+    moment_seconds: u64,
+    unix_seconds: u64,
+}
+
+#[derive(Encode, Decode)]
+struct NetnsRecord {
+    path: String,
+    inode: Option<u64>,
 }
 
 #[derive(Encode, Decode)]
@@ -81,8 +89,10 @@ pub(crate) fn encode_lease(lease: &Lease) -> Vec<u8> {
                 let PodRef { namespace, name, uid } = pod;
                 PodRecord { namespace, name, uid }
             }),
-            netns: lease.netns.clone(),
-            since_unix_seconds: lease.since_unix_seconds,
+            netns: lease.netns.clone().map(|NetnsRef { path, inode }| NetnsRecord { path, inode }),
+            boot: lease.since.boot.as_ref().map(ToString::to_string),
+            moment_seconds: lease.since.moment.0,
+            unix_seconds: lease.since.unix_seconds,
         },
     )
 }
@@ -98,8 +108,12 @@ pub(crate) fn decode_lease(address: IpAddr, bytes: &[u8]) -> Result<Lease, Codec
             ifname: record.ifname.parse().map_err(content)?,
         },
         pod: record.pod.map(|PodRecord { namespace, name, uid }| PodRef { namespace, name, uid }),
-        netns: record.netns,
-        since_unix_seconds: record.since_unix_seconds,
+        netns: record.netns.map(|NetnsRecord { path, inode }| NetnsRef { path, inode }),
+        since: Stamp {
+            boot: record.boot.map(|boot| boot.parse()).transpose().map_err(content)?,
+            moment: Moment(record.moment_seconds),
+            unix_seconds: record.unix_seconds,
+        },
     })
 }
 
@@ -193,8 +207,12 @@ mod tests {
                 ifname: "eth0".parse().unwrap(),
             },
             pod: Some(PodRef { namespace: "default".into(), name: "p".into(), uid: None }),
-            netns: Some("/run/netns/p".into()),
-            since_unix_seconds: 1_700_000_000,
+            netns: Some(NetnsRef { path: "/run/netns/p".into(), inode: Some(300) }),
+            since: Stamp {
+                boot: Some("b".parse().unwrap()),
+                moment: Moment(77),
+                unix_seconds: 1_700_000_000,
+            },
         }
     }
 
@@ -212,7 +230,7 @@ mod tests {
             hex(&encode_lease(&lease())),
             concat!(
                 "11",
-                "b5701f7a",
+                "2cb47fb0",
                 "0a6d61737465722d313732",
                 "0b6970766c616e2d65746830",
                 "026331",
@@ -223,6 +241,11 @@ mod tests {
                 "00",
                 "01",
                 "0c2f72756e2f6e65746e732f70",
+                "01",
+                "fb2c01",
+                "01",
+                "0162",
+                "4d",
                 "fc00f15365",
             )
         );

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipam_core::{Attachment, Lease, Refused, Rejection};
+use ipam_core::{NotDecided, Refused, Rejection};
 
 use crate::codec::CodecError;
 
@@ -97,25 +97,21 @@ fn held_by(holder: Option<&Holder>) -> String {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AllocateError {
-    /// The pools give no address: the text says why for each.
+    /// The demand cannot be met; the text says why, for each pool.
     #[error("{0}")]
-    Refused(Refused),
-    /// The attachment holds addresses already: release it first.
-    #[error("{attachment} already holds {}: release it first (DEL)", listed(leases))]
-    AlreadyHeld {
-        /// Who asked.
-        attachment: Box<Attachment>,
-        /// What it holds.
-        leases: Vec<Lease>,
-    },
+    Refused(Box<Refused>),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] Error),
 }
 
-fn listed(leases: &[Lease]) -> String {
-    let addresses: Vec<String> = leases.iter().map(|lease| lease.address.to_string()).collect();
-    addresses.join(", ")
+impl From<NotDecided<Error>> for AllocateError {
+    fn from(error: NotDecided<Error>) -> Self {
+        match error {
+            NotDecided::Refused(refused) => Self::Refused(refused),
+            NotDecided::Ledger(error) => Self::Store(error),
+        }
+    }
 }
 
 /// No pool was stored.

@@ -4,13 +4,23 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipam_core::{
-    Asker, Attachment, Change, Lease, PodRef, Pool, Selection, Source, assign, select,
+    Attachment, Change, Demand, Lease, NetnsRef, Policy, Pool, Stamp, StickyNames, Strategy,
+    WhenOnlyCooling, decide,
 };
 
 use crate::codec;
 use crate::database::{Location, database_error};
 use crate::error::{AllocateError, ApplyError, Error};
 use crate::tables::{self, Removed, Tables};
+
+/// The store does not remember rests yet, so that a released address is free at once.
+const POLICY: Policy = Policy {
+    strategy: Strategy::Lowest,
+    cooldown_seconds: 0,
+    when_only_cooling: WhenOnlyCooling::TakeOldest,
+    sticky: StickyNames::None,
+    sticky_seconds: 0,
+};
 
 /// The pools and leases of one node, in one directory.
 ///
@@ -27,7 +37,7 @@ use crate::tables::{self, Removed, Tables};
 ///
 /// ```
 /// use std::time::Duration;
-/// use ipam_core::{Asker, Attachment, Pool, PoolSpec, Source};
+/// use ipam_core::{Asker, Attachment, Demand, Pool, PoolSpec, Stamp};
 /// use ipam_store::{Request, Store};
 ///
 /// # let directory = tempfile::tempdir()?;
@@ -45,18 +55,9 @@ use crate::tables::{self, Removed, Tables};
 ///     container: "4f0e".parse()?,
 ///     ifname: "eth0".parse()?,
 /// };
-/// let grants = store.allocate(&Request {
-///     attachment: attachment.clone(),
-///     asker: Asker {
-///         node: "master".parse()?,
-///         network: "kube-system/ipvlan-eth1".parse()?,
-///         namespace: None,
-///     },
-///     source: Source::Defaults,
-///     pod: None,
-///     netns: None,
-///     now_unix_seconds: 1_700_000_000,
-/// })?;
+/// let asker = Asker::new("master".parse()?, "kube-system/ipvlan-eth1".parse()?);
+/// let demand = Demand::new(attachment.clone(), asker);
+/// let grants = store.allocate(&Request { demand, netns: None, since: Stamp::default() })?;
 /// assert_eq!(grants[0].lease.address.to_string(), "192.168.0.156");
 /// assert_eq!(store.release(&attachment)?.len(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -66,21 +67,15 @@ pub struct Store {
     location: Location,
 }
 
-/// What an attachment asks for.
+/// What an attachment asks for, and what is remembered about it.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Who asks; the key of the decision.
-    pub attachment: Attachment,
-    /// Node, network and namespace, for the pools' filters.
-    pub asker: Asker,
-    /// Which pools are offered.
-    pub source: Source,
-    /// The pod, where the runtime told.
-    pub pod: Option<PodRef>,
-    /// The path of the network namespace, where the runtime told.
-    pub netns: Option<String>,
-    /// The time in seconds since the Unix epoch, for people.
-    pub now_unix_seconds: u64,
+    /// Who asks for what.
+    pub demand: Demand,
+    /// The network namespace, where the runtime told.
+    pub netns: Option<NetnsRef>,
+    /// Now.
+    pub since: Stamp,
 }
 
 /// An address that was handed out, with the pool it came from as it was at that moment.
@@ -141,43 +136,38 @@ impl Store {
         Ok(changes)
     }
 
-    /// Hands out one address per family that a pool serves, all or none, to one attachment.
+    /// Hands out the addresses that [`ipam_core::decide`] chooses for the demand, all or none.
     ///
     /// # Errors
     ///
-    /// [`AllocateError::Refused`] says why each pool gives nothing.
-    /// [`AllocateError::AlreadyHeld`] if the attachment was not released first: its addresses
-    /// stay as they are. [`AllocateError::Store`] if the store failed.
+    /// [`AllocateError::Refused`] says why the demand cannot be met, for each pool; what the
+    /// attachment may hold already stays as it is. [`AllocateError::Store`] if the store failed.
     pub fn allocate(&self, request: &Request) -> Result<Vec<Grant>, AllocateError> {
         let opened = self.location.open()?;
         let transaction = opened.write()?;
         let path = self.location.file();
+        let Request { demand, netns, since } = request;
         let grants = {
             let mut tables = Tables::open(&transaction, &path)?;
-            let leases = tables.held_by(&request.attachment)?;
-            if !leases.is_empty() {
-                let attachment = Box::new(request.attachment.clone());
-                return Err(AllocateError::AlreadyHeld { attachment, leases });
-            }
             let pools = tables.pools()?;
-            let selection: Selection<'_> = select(&pools, &request.source, &request.asker);
-            let assignments =
-                assign(&selection, &request.asker, &tables)?.map_err(AllocateError::Refused)?;
-            let grants: Vec<Grant> = assignments
+            let demands = std::slice::from_ref(demand);
+            let decision = decide(demands, &pools, &POLICY, since.moment, &tables)?;
+            let grants: Vec<Grant> = decision
+                .grants
                 .iter()
-                .map(|assignment| Grant {
+                .map(|grant| Grant {
                     lease: Lease {
-                        address: assignment.address,
-                        pool: assignment.pool.name().clone(),
-                        attachment: request.attachment.clone(),
-                        pod: request.pod.clone(),
-                        netns: request.netns.clone(),
-                        since_unix_seconds: request.now_unix_seconds,
+                        address: grant.address,
+                        pool: grant.pool.name().clone(),
+                        attachment: demand.attachment.clone(),
+                        pod: demand.pod.clone(),
+                        netns: netns.clone(),
+                        since: since.clone(),
                     },
-                    pool: assignment.pool.clone(),
+                    pool: grant.pool.clone(),
                 })
                 .collect();
-            tables.put_leases(&request.attachment, grants.iter().map(|grant| &grant.lease))?;
+            tables.put_leases(&demand.attachment, grants.iter().map(|grant| &grant.lease))?;
             grants
         };
         transaction.commit().map_err(|e| database_error("commit to", &path)(e.into()))?;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use ipam_core::{AddressRange, Attachment, Lease, Occupancy, Pool};
+use ipam_core::{Attachment, Counts, Lease, Ledger, Pool};
 use redb::{AccessGuard, ReadTransaction, ReadableTable, Table, WriteTransaction};
 
 use crate::codec;
@@ -47,22 +47,6 @@ impl<'a> Tables<'a> {
         let record = codec::encode_pool(pool);
         self.pools.insert(pool.name().as_str(), record.as_slice()).map_err(failed(self.path))?;
         Ok(())
-    }
-
-    /// What the attachment holds.
-    pub(crate) fn held_by(&self, attachment: &Attachment) -> Result<Vec<Lease>, Error> {
-        let key = attachment_key(attachment);
-        let Some(record) = self.attachments.get(key.as_slice()).map_err(self.failed())? else {
-            return Ok(Vec::new());
-        };
-        let addresses = decode_holdings(&record, attachment, self.path)?;
-        let mut leases = Vec::with_capacity(addresses.len());
-        for address in addresses {
-            if let Some(record) = self.leases.get(address_key(address)).map_err(self.failed())? {
-                leases.push(decode_lease(address, &record, self.path)?);
-            }
-        }
-        Ok(leases)
     }
 
     pub(crate) fn put_leases<'l>(
@@ -112,22 +96,56 @@ pub(crate) enum Removed {
     Leases(Vec<Lease>),
 }
 
-impl Occupancy for Tables<'_> {
+impl Ledger for Tables<'_> {
     type Error = Error;
 
-    /// Walks the held addresses of the range up to the first gap.
-    fn lowest_free(&self, range: &AddressRange) -> Result<Option<IpAddr>, Error> {
-        let keys = address_key(range.first())..=address_key(range.last());
-        let held = self.leases.range(keys).map_err(self.failed())?;
-        let mut candidates = range.addresses();
-        for row in held {
-            let (key, _) = row.map_err(self.failed())?;
-            match candidates.next() {
-                Some(candidate) if address_key(candidate) == key.value() => {}
-                free => return Ok(free),
+    /// Walks the held addresses of the pool up to the first gap.
+    fn first_free(&self, pool: &Pool, from: IpAddr) -> Result<Option<IpAddr>, Error> {
+        for range in pool.assignable().ranges().iter().filter(|range| range.last() >= from) {
+            let first = range.first().max(from);
+            let held = self
+                .leases
+                .range(address_key(first)..=address_key(range.last()))
+                .map_err(self.failed())?;
+            let mut next = Some(first);
+            for row in held {
+                let (key, _) = row.map_err(self.failed())?;
+                match next {
+                    Some(candidate) if address_key(candidate) == key.value() => {
+                        next = pool.assignable().above(candidate).filter(|a| range.contains(*a));
+                    }
+                    _ => break,
+                }
+            }
+            if next.is_some() {
+                return Ok(next);
             }
         }
-        Ok(candidates.next())
+        Ok(None)
+    }
+
+    fn lease(&self, address: IpAddr) -> Result<Option<Lease>, Error> {
+        let record = self.leases.get(address_key(address)).map_err(self.failed())?;
+        record.map(|record| decode_lease(address, &record, self.path)).transpose()
+    }
+
+    fn held_by(&self, attachment: &Attachment) -> Result<Vec<Lease>, Error> {
+        let key = attachment_key(attachment);
+        let Some(record) = self.attachments.get(key.as_slice()).map_err(self.failed())? else {
+            return Ok(Vec::new());
+        };
+        let addresses = decode_holdings(&record, attachment, self.path)?;
+        let leases = addresses.into_iter().map(|address| self.lease(address));
+        leases.filter_map(Result::transpose).collect()
+    }
+
+    fn counts(&self, pool: &Pool) -> Result<Counts, Error> {
+        let mut counts = Counts::default();
+        for range in pool.claimed().ranges() {
+            let keys = address_key(range.first())..=address_key(range.last());
+            counts.held += self.leases.range(keys).map_err(self.failed())?.count() as u64;
+        }
+        Ok(counts)
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ipam_core::{Asker, Attachment, Change, Pool, PoolSpec, Source};
+use ipam_core::{Asker, Attachment, Change, Demand, Pool, PoolSpec, Refused, Stamp};
 use ipam_store::{AllocateError, Error, Request, Store};
 use proptest::prelude::*;
 
@@ -32,18 +32,9 @@ fn attachment(container: &str) -> Attachment {
 }
 
 fn request(container: &str) -> Request {
-    Request {
-        attachment: attachment(container),
-        asker: Asker {
-            node: "n".parse().unwrap(),
-            network: "net".parse().unwrap(),
-            namespace: None,
-        },
-        source: Source::Defaults,
-        pod: None,
-        netns: None,
-        now_unix_seconds: 7,
-    }
+    let asker = Asker::new("n".parse().unwrap(), "net".parse().unwrap());
+    let demand = Demand::new(attachment(container), asker);
+    Request { demand, netns: None, since: Stamp::default() }
 }
 
 fn given(store: &Store, container: &str) -> Result<Vec<IpAddr>, AllocateError> {
@@ -222,7 +213,9 @@ proptest! {
                         prop_assert_eq!(oracle.insert(who, addresses[0]), None);
                         prop_assert_eq!(Some(addresses[0]), free);
                     }
-                    Err(AllocateError::AlreadyHeld { .. }) => {
+                    Err(AllocateError::Refused(refused))
+                        if matches!(*refused, Refused::AlreadyHeld { .. }) =>
+                    {
                         prop_assert!(oracle.contains_key(&who));
                     }
                     Err(error) => {

@@ -1,10 +1,11 @@
 //! `ipamctl apply`: documents into the store, all or none.
 
-use std::io::Write;
+use std::collections::BTreeSet;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use ipam_core::{Change, Pool};
 use ipam_store::{ApplyError, Store};
 
@@ -16,23 +17,30 @@ pub(crate) fn run(
     files: &[PathBuf],
     out: &mut dyn Write,
 ) -> Result<()> {
-    let Documents { pools, mut faults } = Documents::read(files)?;
+    let Documents { pools, mut faults, warnings } = Documents::read(files)?;
+    for warning in warnings {
+        writeln!(io::stderr(), "ipamctl: warning: {warning}")?;
+    }
     if faults.is_empty() {
         let wanted: Vec<Pool> = pools.iter().map(|(_, pool)| pool.clone()).collect();
         match Store::new(directory, patience).apply(&wanted) {
             Ok(changes) => {
+                let mut named = BTreeSet::new();
                 for (pool, change) in wanted.iter().zip(changes) {
+                    // A name comes again only with the same contents: there is nothing left to do.
+                    let is_first = named.insert(pool.name());
+                    let change = if is_first { change } else { Change::Unchanged };
                     writeln!(out, "pool/{} {}", pool.name(), done(change))?;
                 }
                 return Ok(());
             }
             Err(ApplyError::Rejected(rejections)) => {
                 for rejection in rejections {
-                    let place = pools.iter().rfind(|(_, pool)| *pool.name() == rejection.pool);
-                    let place = place.map(|(place, _)| format!("{place} ")).unwrap_or_default();
-                    let name = rejection.pool;
+                    let (place, pool) =
+                        pools.get(rejection.index).context("a rejection is of a given pool")?;
+                    let place = place.of_pool(pool.name().as_str());
                     let violations = rejection.violations.as_slice().iter();
-                    faults.extend(violations.map(|fault| format!("{place}(pool {name}): {fault}")));
+                    faults.extend(violations.map(|fault| format!("{place}: {fault}")));
                 }
             }
             Err(ApplyError::Store(error)) => return Err(error.into()),

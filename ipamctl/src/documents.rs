@@ -19,6 +19,14 @@ pub(crate) struct Place {
     document: usize,
 }
 
+impl Place {
+    /// The place as a fault of this pool begins. The name may not be checked yet: whatever it is,
+    /// it stays on the line.
+    pub(crate) fn of_pool(&self, name: &str) -> String {
+        format!("{self} (pool {})", name.escape_debug())
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: document {}", self.file.display(), self.document)
@@ -32,6 +40,8 @@ pub(crate) struct Documents {
     pub(crate) pools: Vec<(Place, Pool)>,
     /// One line for each fault.
     pub(crate) faults: Vec<String>,
+    /// One line for each field that has no effect.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Documents {
@@ -73,19 +83,25 @@ impl Documents {
                 return;
             }
         }
-        let document = match serde_json::from_value::<PoolDocument>(value) {
+        let name = value["metadata"]["name"].as_str().map(str::to_owned);
+        let place_of_pool = match &name {
+            Some(name) => place.of_pool(name),
+            None => place.to_string(),
+        };
+        let document: PoolDocument = match serde_path_to_error::deserialize(value) {
             Ok(document) => document,
             Err(error) => {
-                self.faults.push(format!("{place}: {error}"));
+                self.faults.push(format!("{place_of_pool}: {}", with_field(&error)));
                 return;
             }
         };
-        let name = document.metadata.name;
-        match Pool::new(&name, &document.spec) {
+        let warnings = document.spec.warnings();
+        self.warnings.extend(warnings.iter().map(|text| format!("{place_of_pool}: {text}")));
+        match Pool::new(&document.metadata.name, &document.spec) {
             Ok(pool) => self.pools.push((place, pool)),
             Err(violations) => {
                 let faults = violations.as_slice().iter();
-                self.faults.extend(faults.map(|fault| format!("{place} (pool {name}): {fault}")));
+                self.faults.extend(faults.map(|fault| format!("{place_of_pool}: {fault}")));
             }
         }
     }
@@ -104,6 +120,12 @@ fn text_of(file: &Path) -> Result<String> {
         anyhow::bail!("{}: longer than {LONGEST_FILE} bytes", file.display());
     }
     String::from_utf8(bytes).with_context(|| format!("{}: not UTF-8", file.display()))
+}
+
+/// The message with the field that it is about in front; a document's own field has no path.
+fn with_field(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let (path, message) = (error.path(), error.inner());
+    if path.iter().next().is_none() { message.to_string() } else { format!("{path}: {message}") }
 }
 
 /// The parser's message without the source excerpt that it prints below.
@@ -160,7 +182,30 @@ spec: {subnet: 10.0.0.0/24, ips: [10.0.0.1-10.0.0.2]}
                 "gateway: 10.1.0.1, ips:",
                 "spec.gateway \"10.1.0.1\": it must lie in the subnet",
             ),
-            ("ips:", "ipz:", "document 2: unknown field `ipz`"),
+            (
+                "ips:",
+                "ipz:",
+                "document 2 (pool a): spec.ipz: unknown field `ipz`, expected one of `ipVersion`",
+            ),
+            (
+                "[10.0.0.1-10.0.0.2]",
+                "10.0.0.1-2",
+                "document 2 (pool a): spec.ips: invalid type: string \"10.0.0.1-2\", expected a sequence",
+            ),
+            (
+                "ips:",
+                "routes: [{dst: 10.9.0.0/24, gw: 10.0.0.9}, {dst: 10.8.0.0/24}], ips:",
+                "document 2 (pool a): spec.routes[1]: missing field `gw`",
+            ),
+            (
+                "10.0.0.1-10.0.0.2]",
+                "10.0.0.1, 7]",
+                "document 2 (pool a): spec.ips[1]: invalid type: integer `7`, expected a string",
+            ),
+            ("subnet: 10.0.0.0/24, ", "", "document 2 (pool a): spec: missing field `subnet`"),
+            ("name: a", "name: 7", "document 2: metadata.name: invalid type: integer `7`"),
+            ("name: a", "name: \"a\\nb\"", "document 2 (pool a\\nb): metadata.name"),
+            ("spec:", "sepc: 1\nspec:", "document 2 (pool a): sepc: unknown field `sepc`"),
             (
                 "SpiderIPPool",
                 "SpiderSubnet",
@@ -176,6 +221,18 @@ spec: {subnet: 10.0.0.0/24, ips: [10.0.0.1-10.0.0.2]}
             assert!(faults.contains(expected), "{to}: {faults}");
             assert!(faults.starts_with("pools.yaml: document 2"), "{to}: {faults}");
         }
+    }
+
+    #[test]
+    fn a_field_without_effect_is_a_warning_and_no_fault() {
+        let documents = read(&GOOD.replace("ips:", "vlan: 7, ips:"));
+        assert_eq!(documents.faults, Vec::<String>::new());
+        assert_eq!(documents.pools.len(), 1);
+        let warning = &documents.warnings[0];
+        assert!(
+            warning.contains("document 1 (pool a): spec.vlan 7: it has no effect"),
+            "{warning}"
+        );
     }
 
     #[test]

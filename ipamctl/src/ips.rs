@@ -31,7 +31,7 @@ pub(crate) fn show(
                     cells.extend([
                         lease.attachment.container.to_string(),
                         or_none(uid),
-                        or_none(lease.netns.clone()),
+                        or_none(lease.netns.as_ref().map(|netns| netns.path.clone())),
                     ]);
                     cells
                 })
@@ -54,7 +54,7 @@ fn row(lease: &Lease) -> Vec<String> {
         or_none(name),
         lease.attachment.network.to_string(),
         lease.attachment.ifname.to_string(),
-        age(lease.since_unix_seconds, now_unix_seconds()),
+        age(lease.since.unix_seconds, now_unix_seconds()),
     ]
 }
 
@@ -68,8 +68,8 @@ fn object(lease: &Lease) -> Value {
         "podNamespace": lease.pod.as_ref().map(|pod| &pod.namespace),
         "podName": lease.pod.as_ref().map(|pod| &pod.name),
         "podUID": lease.pod.as_ref().and_then(|pod| pod.uid.as_ref()),
-        "netns": lease.netns,
-        "sinceUnixSeconds": lease.since_unix_seconds,
+        "netns": lease.netns.as_ref().map(|netns| &netns.path),
+        "sinceUnixSeconds": lease.since.unix_seconds,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use ipam_core::{Asker, Attachment, Source};
+use ipam_core::{Asker, Attachment, Demand, Stamp};
 use ipam_store::{Request, Store};
 use serde_json::Value;
 
@@ -23,22 +23,14 @@ fn stdout(output: &Output) -> &str {
 }
 
 fn hold_one(directory: &Path, node: &str, container: &str) {
-    let request = Request {
-        attachment: Attachment {
-            network: "ipvlan-eth0".parse().unwrap(),
-            container: container.parse().unwrap(),
-            ifname: "eth0".parse().unwrap(),
-        },
-        asker: Asker {
-            node: node.parse().unwrap(),
-            network: "kube-system/ipvlan-eth0".parse().unwrap(),
-            namespace: None,
-        },
-        source: Source::Defaults,
-        pod: None,
-        netns: None,
-        now_unix_seconds: 1,
+    let attachment = Attachment {
+        network: "ipvlan-eth0".parse().unwrap(),
+        container: container.parse().unwrap(),
+        ifname: "eth0".parse().unwrap(),
     };
+    let asker = Asker::new(node.parse().unwrap(), "kube-system/ipvlan-eth0".parse().unwrap());
+    let demand = Demand::new(attachment, asker);
+    let request = Request { demand, netns: None, since: Stamp::default() };
     Store::new(directory, std::time::Duration::from_secs(60)).allocate(&request).unwrap();
 }
 
@@ -146,6 +138,41 @@ fn a_fault_anywhere_stores_nothing_and_names_its_place() {
     assert!(error.contains("an earlier document has the same name and other contents"), "{error}");
     let table = ipamctl(&dir.path().join("db2"), &["get", "pools"]);
     assert_eq!(stdout(&table).lines().count(), 1, "only the header");
+}
+
+/// Several documents may have one name; each fault is of the document that it stands in.
+#[test]
+fn a_fault_across_documents_names_the_first_document_that_has_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let seed = std::fs::read_to_string(SEED).unwrap();
+    let file = dir.path().join("pools.yaml");
+    stdout(&ipamctl(dir.path(), &["apply", "-f", SEED]));
+    // Document 1 moves a stored pool to another subnet; document 5 is the pool as it is stored.
+    let moved = seed.replace("172.31.192.0/20", "172.31.128.0/17");
+    std::fs::write(&file, format!("{moved}---\n{seed}")).unwrap();
+    let output = ipamctl(dir.path(), &["apply", "-f", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    let rule = "the subnet of a pool never changes; it is 172.31.192.0/20";
+    for line in error.lines().filter(|line| line.contains(rule)) {
+        assert!(
+            line.contains("document 1 (pool master-172): spec.subnet")
+                || line.contains("document 3 (pool worker-172): spec.subnet"),
+            "{error}"
+        );
+    }
+    assert_eq!(error.matches(rule).count(), 2, "{error}");
+    assert!(error.contains("document 5 (pool master-172): metadata.name"), "{error}");
+}
+
+#[test]
+fn the_same_document_twice_is_done_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let twice = ipamctl(dir.path(), &["apply", "-f", SEED, "-f", SEED]);
+    let lines: Vec<&str> = stdout(&twice).lines().collect();
+    assert_eq!(lines.len(), 8);
+    assert!(lines[..4].iter().all(|line| line.ends_with(" created")), "{lines:?}");
+    assert!(lines[4..].iter().all(|line| line.ends_with(" unchanged")), "{lines:?}");
 }
 
 #[test]

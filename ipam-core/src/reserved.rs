@@ -1,0 +1,100 @@
+//! Addresses that no pool hands out, on any node.
+
+use alloc::string::ToString;
+
+use crate::addr::Family;
+use crate::document::ReservedSpec;
+use crate::owner::PoolName;
+use crate::pool::MOST_RANGES;
+use crate::range::AddressRange;
+use crate::range_set::RangeSet;
+use crate::violation::{Violation, Violations};
+
+/// A valid `SpiderReservedIP`: addresses of one family. Those who hold one of them keep it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reserved {
+    name: PoolName,
+    ips: RangeSet,
+}
+
+impl Reserved {
+    /// The reservation that `spec` describes.
+    ///
+    /// # Errors
+    ///
+    /// Every rule that the document breaks, at once.
+    pub fn new(name: &str, spec: &ReservedSpec) -> Result<Self, Violations> {
+        let mut broken = Violations::default();
+        let name = broken.note("metadata.name", name, name.parse::<PoolName>());
+        if spec.ips.len() > MOST_RANGES {
+            let rule = alloc::format!("{} entries: at most {MOST_RANGES}", spec.ips.len());
+            broken.push(Violation::new("spec.ips", "[...]", rule));
+            return Err(broken);
+        }
+        let mut family = match spec.ip_version {
+            None => None,
+            Some(4) => Some(Family::V4),
+            Some(6) => Some(Family::V6),
+            Some(other) => {
+                let rule = "it must be 4 or 6".to_string();
+                broken.push(Violation::new("spec.ipVersion", &other.to_string(), rule));
+                None
+            }
+        };
+        let mut ranges = alloc::vec::Vec::new();
+        for (index, text) in spec.ips.iter().enumerate() {
+            let field = alloc::format!("spec.ips[{index}]");
+            let Some(range) = broken.note(&field, text, text.parse::<AddressRange>()) else {
+                continue;
+            };
+            let expected = *family.get_or_insert(range.family());
+            if range.family() != expected {
+                let rule = alloc::format!("it must be {expected} like the others");
+                broken.push(Violation::new(&field, text, rule));
+            }
+            ranges.push(range);
+        }
+        match name {
+            Some(name) if broken.is_empty() => Ok(Self { name, ips: ranges.into_iter().collect() }),
+            _ => Err(broken),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &PoolName {
+        &self.name
+    }
+
+    /// The addresses.
+    pub fn ips(&self) -> &RangeSet {
+        &self.ips
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn one_family_and_the_grammar_of_ranges() {
+        let spec = |ip_version, ips: &[&str]| ReservedSpec {
+            ip_version,
+            ips: ips.iter().map(ToString::to_string).collect(),
+        };
+        let reserved = Reserved::new("r", &spec(None, &["10.0.0.1-10.0.0.3", "10.0.0.4"])).unwrap();
+        assert_eq!(reserved.ips().to_string(), "10.0.0.1-10.0.0.4");
+        for (spec, expected) in [
+            (spec(None, &["10.0.0.1", "fd00::1"]), "spec.ips[1] \"fd00::1\": it must be IPv4"),
+            (spec(Some(6), &["10.0.0.1"]), "spec.ips[0] \"10.0.0.1\": it must be IPv6"),
+            (spec(Some(5), &[]), "spec.ipVersion \"5\""),
+            (spec(None, &["x"]), "spec.ips[0] \"x\""),
+        ] {
+            let error = Reserved::new("r", &spec).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let many = ReservedSpec { ip_version: None, ips: vec!["10.0.0.1".into(); 65_537] };
+        assert!(Reserved::new("r", &many).unwrap_err().to_string().contains("at most 65536"));
+    }
+}
