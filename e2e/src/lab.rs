@@ -1,9 +1,9 @@
 //! The lab: a description, running.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::{fs, io, panic, process, thread};
+use std::{fs, panic, process, thread};
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
@@ -13,15 +13,19 @@ use crate::description::{Cluster, PodSpec};
 use crate::namespace::{self, Namespace};
 use crate::nat;
 use crate::node::{self, Node};
+use crate::orphan;
 use crate::pod::{self, Pod};
 use crate::step::{self, Step};
 use crate::vpc::{self, Vpc};
 
 /// What the names of all labs' namespaces begin with; the process's id follows.
-const PREFIX: &str = "lab";
+pub(crate) const PREFIX: &str = "ipamlab";
 
 /// Distinguishes the labs of one process.
 static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+/// The first lab of a process clears away what killed processes left.
+static ORPHANS: Once = Once::new();
 
 /// A running cluster in its VPC. Dropping it removes every namespace and file that it made.
 #[derive(Debug)]
@@ -38,6 +42,7 @@ pub struct Lab {
 
 impl Lab {
     /// Builds everything that the description names. Any number of labs can run side by side.
+    /// A process's first lab removes the [orphans](crate::remove_orphans) of others before.
     ///
     /// # Errors
     ///
@@ -45,6 +50,7 @@ impl Lab {
     /// `nft` is missing or refuses a line, which the error shows. Nothing is left behind.
     pub fn start(cluster: &Cluster) -> Result<Self> {
         cluster.check().context("the lab's description")?;
+        ORPHANS.call_once(orphan::remove_and_say);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("{PREFIX}{}-{number}", process::id());
         let outside_specs = cluster.nat.iter().flat_map(|nat| &nat.outside);
@@ -186,32 +192,6 @@ impl Lab {
         // The other ends of these links were set up second, and so carried at once.
         [vpc].into_iter().chain(&self.nat).try_for_each(carrier::wait)
     }
-}
-
-/// Removes the namespaces and says the names of labs whose process is no more: one that was
-/// killed could not clean up. Not for a `/run/netns` that is shared between process namespaces.
-///
-/// # Errors
-///
-/// A namespace could not be removed (this needs root).
-pub fn remove_orphans() -> Result<BTreeSet<String>> {
-    let entries = match fs::read_dir(namespace::DIRECTORY) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-        entries => entries?,
-    };
-    let mut removed = BTreeSet::new();
-    for entry in entries {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        let process = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
-        let Some(id) = process.and_then(|(id, _)| id.parse::<u32>().ok()) else {
-            continue;
-        };
-        if !PathBuf::from(format!("/proc/{id}")).exists() {
-            namespace::delete(&name).with_context(|| name.clone())?;
-            removed.insert(name);
-        }
-    }
-    Ok(removed)
 }
 
 fn pod_name(prefix: &str, spec: &PodSpec) -> String {

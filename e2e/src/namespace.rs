@@ -197,7 +197,11 @@ pub(crate) fn delete(name: &str) -> io::Result<()> {
     let path = path(name);
     match unmount(&path, UnmountFlags::DETACH) {
         // EINVAL: a file on which nothing is mounted, left by a process that died while adding.
-        Ok(()) | Err(rustix::io::Errno::INVAL) => fs::remove_file(path),
+        Ok(()) | Err(rustix::io::Errno::INVAL) => match fs::remove_file(path) {
+            // Another process removes the same orphan.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        },
         Err(rustix::io::Errno::NOENT) => Ok(()),
         Err(errno) => Err(errno.into()),
     }

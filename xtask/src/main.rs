@@ -4,6 +4,7 @@ mod channel;
 mod cpio;
 mod demo;
 mod executable;
+mod fuzz;
 mod guest;
 mod initramfs;
 mod ipvlan;
@@ -19,6 +20,7 @@ mod plugins;
 mod report;
 mod request;
 mod test;
+mod toolchain;
 mod verdict;
 mod vm;
 mod workspace;
@@ -56,6 +58,12 @@ enum Task {
         /// Arguments of the demo itself.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Run every fuzz target of the folder `fuzz` for some time; needs a nightly toolchain.
+    Fuzz {
+        /// How long each target runs.
+        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+        seconds: u32,
     },
     /// The guest's process 1.
     #[command(hide = true)]
@@ -102,6 +110,7 @@ fn perform(task: Task) -> Result<u8> {
         }
         Task::Test => test::run(),
         Task::Demo { arguments } => demo::run(arguments),
+        Task::Fuzz { seconds } => fuzz::run(seconds),
         Task::GuestTests { plugins, executables } => test::run_in_guest(&plugins, &executables),
         Task::GuestSupervise { request } => guest::supervise(&request).map(|()| 0),
     }

@@ -34,6 +34,8 @@ pub(crate) const NETWORK: Group = Group {
         ("iproute2", "ip: namespaces, links, addresses, routes"),
         ("nftables", "nft: the cloud's source check and the NAT gateway"),
         ("iputils-ping", "ping: one address reaches another"),
+        ("iputils-arping", "arping: who answers for an address, and how soon"),
+        ("mount", "mount and umount: a namespace's file with a name of its own"),
         ("tcpdump", "the frames on a link when a test needs to see them"),
         ("util-linux", "unshare and nsenter"),
     ],
@@ -156,6 +158,8 @@ fn output_of(command: &mut Command) -> Result<Output> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Path, PathBuf};
+
     use super::*;
 
     #[test]
@@ -176,6 +180,57 @@ mod tests {
         let policy = "kmod:\n  Installed: (none)\n  Candidate: 30\nodd:\n  Candidate: (none)\n";
         assert_eq!(candidates(policy), 1);
         assert_eq!(candidates(""), 0);
+    }
+
+    #[test]
+    fn every_program_that_the_namespace_tests_start_is_in_a_package() {
+        // Debian's essential packages are never missing.
+        let essential = ["chmod", "mkfifo", "sleep"];
+        let packages = [
+            ("arping", "iputils-arping"),
+            ("bridge", "iproute2"),
+            ("ip", "iproute2"),
+            ("mount", "mount"),
+            ("nft", "nftables"),
+            ("ping", "iputils-ping"),
+            ("umount", "mount"),
+        ];
+        let mut files = Vec::new();
+        for folder in ["e2e/src", "e2e/tests", "cni-net/tests"] {
+            rust_files(&workspace::root().join(folder), &mut files);
+        }
+        let programs: BTreeSet<String> = files
+            .iter()
+            .flat_map(|file| programs_in(&std::fs::read_to_string(file).unwrap()))
+            .filter(|program| !essential.contains(&program.as_str()))
+            .collect();
+        assert!(programs.contains("arping") && programs.contains("ip"), "{programs:?}");
+        for program in &programs {
+            let package = packages.iter().find(|(name, _)| name == program);
+            let (_, package) = package.unwrap_or_else(|| panic!("{program} is of no package"));
+            let listed = NETWORK.packages.iter().any(|(name, _)| name == package);
+            assert!(listed, "{program}: {package} is not installed");
+        }
+    }
+
+    fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                rust_files(&path, files);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+
+    /// The literal program names in a source text: where a command begins as the tests write it.
+    fn programs_in(source: &str) -> Vec<String> {
+        let starts =
+            ["Command::new(\"", "run([\"", "batch(\"", "let list = [\"", "let mut argv = vec![\""];
+        let after = |start: &'static str| source.split(start).skip(1);
+        let names = starts.iter().flat_map(|start| after(start));
+        names.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())).collect()
     }
 
     #[test]

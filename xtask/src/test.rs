@@ -14,7 +14,7 @@ use crate::libtest::Tally;
 use crate::report::Report;
 use crate::request::Request;
 use crate::verdict::{Tap, Verdict};
-use crate::{ipvlan, no_std, packages, plugins, vm, workspace};
+use crate::{ipvlan, no_std, packages, plugins, toolchain, vm, workspace};
 
 /// For all tests in the guest together.
 const GUEST_TIMEOUT: Duration = Duration::from_secs(1800);
@@ -27,6 +27,7 @@ const IPVLAN: &str = "ipvlan tests";
 /// Runs every part that can run; answers 0 only if all passed.
 pub(crate) fn run() -> Result<u8> {
     let mut report = Report::default();
+    report.part("toolchain", toolchain::check);
     packages(&mut report);
     static_checks(&mut report);
     let built = report.value("compile tests", || {
@@ -151,7 +152,8 @@ fn in_guest(list: &[Executable], plugins: &Path) -> Result<Vec<Verdict>> {
     Ok(complete(list, receiver.try_iter().collect(), status))
 }
 
-/// The guest's verdicts, and one against each executable that it gave none about.
+/// The guest's verdicts, one against each executable that it gave none about, and one against the
+/// guest itself if it ended badly though every executable passed.
 fn complete(list: &[Executable], mut verdicts: Vec<Verdict>, status: u8) -> Vec<Verdict> {
     for tests in list {
         let name = tests.name();
@@ -159,6 +161,10 @@ fn complete(list: &[Executable], mut verdicts: Vec<Verdict>, status: u8) -> Vec<
             let problem = Some(format!("the guest ended with status {status} before its end"));
             verdicts.push(Verdict { name, passed: 0, seconds: 0.0, problem });
         }
+    }
+    if status != 0 && verdicts.iter().all(|verdict| verdict.problem.is_none()) {
+        let problem = Some(format!("ended with status {status} though every test passed"));
+        verdicts.push(Verdict { name: "guest".to_owned(), passed: 0, seconds: 0.0, problem });
     }
     verdicts
 }
@@ -191,19 +197,42 @@ fn doc_tests() -> Result<String> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn tests_that_the_guest_never_reached_have_failed() {
-        let executable = |target: &str| Executable {
+    fn executable(target: &str) -> Executable {
+        Executable {
             package: "e2e".into(),
             target: target.into(),
             kind: "test".into(),
             file: "/x".into(),
             folder: "/".into(),
-        };
-        let seen = Verdict { name: "e2e/a".into(), passed: 1, seconds: 1.0, problem: None };
+        }
+    }
+
+    fn verdict(target: &str, problem: Option<&str>) -> Verdict {
+        let problem = problem.map(str::to_owned);
+        Verdict { name: format!("e2e/{target}"), passed: 1, seconds: 1.0, problem }
+    }
+
+    #[test]
+    fn tests_that_the_guest_never_reached_have_failed() {
+        let seen = verdict("a", None);
         let verdicts = complete(&[executable("a"), executable("b")], vec![seen.clone()], 125);
         assert_eq!(verdicts[0], seen);
         assert_eq!(verdicts[1].name, "e2e/b");
         assert!(verdicts[1].problem.is_some());
+        assert_eq!(verdicts.len(), 2);
+    }
+
+    /// A kernel that panics in its last moments has run every test and is no good all the same.
+    #[test]
+    fn a_guest_that_ended_badly_after_green_tests_has_failed() {
+        let green = vec![verdict("a", None)];
+        assert_eq!(complete(&[executable("a")], green.clone(), 0), green);
+        let verdicts = complete(&[executable("a")], green.clone(), 125);
+        assert_eq!(verdicts[0], green[0]);
+        assert_eq!(verdicts[1].name, "guest");
+        assert!(verdicts[1].problem.as_deref().is_some_and(|problem| problem.contains("125")));
+        // Status 1 is how it says that a test failed.
+        let red = vec![verdict("a", Some("1 failed"))];
+        assert_eq!(complete(&[executable("a")], red.clone(), 1), red);
     }
 }

@@ -1,7 +1,8 @@
 //! The lab starts, ends, looks and runs plugins as it says. As root.
 
 use std::fs;
-use std::process::Command;
+use std::path::Path;
+use std::process::{self, Command};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -38,6 +39,32 @@ fn a_dropped_or_failed_lab_leaves_nothing() -> Result<()> {
     broken.nodes[1].sysctls.push(("ipv4/no_such_file".to_owned(), "1".to_owned()));
     let error = format!("{:#}", Lab::start(&broken).err().context("a sysctl that is not there")?);
     assert!(error.contains("no_such_file"), "{error}");
+    Ok(())
+}
+
+/// Interrupted test runs filled `/run/netns` until somebody looked.
+#[test]
+fn the_first_lab_of_a_process_removes_what_a_killed_one_left() -> Result<()> {
+    let mut ended = Command::new("sleep").arg("0").spawn()?;
+    ended.wait()?;
+    let name = |process: u32| format!("ipamlab{process}-999-vpc");
+    let (orphan, living) = (name(ended.id()), name(process::id()));
+    // A killed process may also have left a file on which nothing was mounted yet.
+    let half_made = format!("{orphan}-half");
+    let there = |name: &str| Path::new("/run/netns").join(name).exists();
+    for name in [&orphan, &living] {
+        assert!(Command::new("ip").args(["netns", "add", name]).status()?.success());
+    }
+    fs::write(Path::new("/run/netns").join(&half_made), "")?;
+
+    // A process of its own: in this one another test may have started the first lab already.
+    let test = "life::a_snapshot_shows_what_a_pod_left_on_its_node";
+    let first = Command::new(std::env::current_exe()?).args(["--exact", test]).output()?;
+    let left = [&orphan, &half_made, &living].map(|name| there(name));
+    assert!(Command::new("ip").args(["netns", "delete", &living]).status()?.success());
+    assert!(first.status.success(), "{first:?}");
+    assert_eq!(left, [false, false, true], "orphan, half-made orphan, living process's");
+    assert!(!e2e::remove_orphans()?.contains(&orphan), "it is gone");
     Ok(())
 }
 

@@ -12,6 +12,11 @@ const WORKER: &str = "172.31.199.184";
 const WORKER_ETH1: &str = "192.168.0.155";
 /// In the subnet, but nobody's.
 const UNUSED: &str = "172.31.200.1";
+/// A proxy answers after a random time of up to `proxy_delay`, 800 ms by default (Linux
+/// `Documentation/networking/ip-sysctl.rst`), unless that is set to 0. Even the quickest of
+/// [`TRIES`] answers with such delays is this early for every other target only.
+const AT_ONCE: Duration = Duration::from_millis(100);
+const TRIES: u32 = 5;
 
 fn lab(cloud: Cloud) -> Result<Lab> {
     Lab::start(&Cluster { cloud, ..seed::cluster() })
@@ -45,6 +50,25 @@ fn arping(from: &Namespace, options: &[&str], target: &str) -> Result<Vec<(Mac, 
             Ok((mac.parse()?, Duration::from_secs_f64(milliseconds / 1000.0)))
         })
         .collect()
+}
+
+/// The answer to an ARP request, the quickest of several: a loaded machine delays some of them,
+/// but not all.
+fn quickest_answer(from: &Namespace, options: &[&str], target: &str) -> Result<(Mac, Duration)> {
+    let mut quickest: Option<(Mac, Duration)> = None;
+    for _ in 0..TRIES {
+        let replies = arping(from, options, target)?;
+        assert!(replies.len() <= 1, "{target} {options:?}: {replies:?}");
+        for reply in replies {
+            let (mac, time) = *quickest.get_or_insert(reply);
+            assert_eq!(mac, reply.0, "{target} {options:?}: two owners");
+            quickest = Some((mac, time.min(reply.1)));
+        }
+        if quickest.is_some_and(|(_, time)| time < AT_ONCE) {
+            break;
+        }
+    }
+    quickest.with_context(|| format!("nobody answers for {target} {options:?}"))
 }
 
 #[test]
@@ -107,11 +131,9 @@ fn every_arp_request_is_answered_by_the_vpc_or_only_by_the_owner() -> Result<()>
     let others = [UNUSED, "192.168.0.99", "198.18.0.1", "172.31.207.253", WORKER];
     for target in first.iter().chain(&others) {
         for probe in [&["-s", MASTER][..], &["-D"][..]] {
-            let replies = arping(master, probe, target)?;
-            assert_eq!(replies.len(), 1, "{target} {probe:?}");
-            let (mac, time) = replies[0];
+            let (mac, time) = quickest_answer(master, probe, target)?;
             assert_eq!(mac, Mac::VPC, "{target}");
-            assert!(time < Duration::from_millis(100), "{target} after {time:?}");
+            assert!(time < AT_ONCE, "{target} after {time:?} at best");
         }
     }
     assert_eq!(master.ping(UNUSED, 1)?.received(), 0);
