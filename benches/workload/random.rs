@@ -1,0 +1,21 @@
+//! Numbers that look random and are the same on every machine.
+
+/// Everything random of this package depends on it and on nothing else.
+pub(crate) const SEED: u64 = 0x6e6f_6465_2d69_7061;
+
+/// `SplitMix64` (Steele, Lea, Flood 2014).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn below(&mut self, end: u128) -> u128 {
+        u128::from(self.next()) % end
+    }
+}
