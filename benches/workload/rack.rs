@@ -116,6 +116,12 @@ mod tests {
     use crate::{BATCH, CASES};
 
     #[test]
+    fn the_free_addresses_are_as_scattered_as_the_results_say() {
+        let runs: Vec<usize> = CASES.iter().map(|case| Rack::new(*case).run_count()).collect();
+        assert_eq!(runs, [1, 94, 1, 1, 14_531, 65, 1, 16_383, 16_384, 1, 16_384, 16_384]);
+    }
+
+    #[test]
     fn a_batch_leaves_every_case_as_it_was() {
         for case in CASES {
             let rack = Rack::new(case);

@@ -298,8 +298,8 @@ impl<'a, L: Ledger> Deciding<'_, 'a, L> {
     /// The cooling address of the pool that was released first, over or not.
     fn next_cooling(&self, pool: &Pool) -> Result<Option<(IpAddr, Rest)>, NotDecided<L::Error>> {
         let mut after = None;
-        // Turns at most once for each address given in this decision, and not for those reserved
-        // since their release: their pool has lost them.
+        // Turns at most once for each address given in this decision and each that the pool has
+        // lost since its release; those leave the queue when their rest is over.
         while let Some((address, rest)) =
             self.ledger.next_resting(pool, RestKind::Cooldown, after)?
         {

@@ -3,11 +3,14 @@
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
+use core::marker::PhantomData;
 use core::net::IpAddr;
 
 use ipnet::IpNet;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::owner::IfName;
 use crate::pattern::{PatternError, PoolPattern};
@@ -123,7 +126,7 @@ impl Hints<'_> {
             return pools_of_interface(text, ifname);
         }
         let named = if let Some(text) = self.pod_pool {
-            let listed: Listed = read(ANNOTATION_POOL, text)?;
+            let Object(listed) = read::<Object<Listed>>(ANNOTATION_POOL, text)?;
             listed.named(ANNOTATION_POOL)?
         } else if self.namespace_v4.is_some() || self.namespace_v6.is_some() {
             let family = |key, text: Option<&str>| match text {
@@ -160,6 +163,30 @@ pub fn requested_addresses(text: &str) -> Result<Vec<IpAddr>, HintError> {
     text.split(',').map(|one| address(one.trim())).collect()
 }
 
+/// A value from an object and nothing else: what serde derives also takes a list for the fields in
+/// their order.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 struct Listed {
     #[serde(default)]
@@ -185,7 +212,8 @@ impl Listed {
 
 fn pools_of_interface(text: &str, ifname: &IfName) -> Result<Wish, HintError> {
     let refused = |rule: String| Err(HintError::Interfaces { rule });
-    let items: Vec<Listed> = read(ANNOTATION_POOLS, text)?;
+    let items: Vec<Object<Listed>> = read(ANNOTATION_POOLS, text)?;
+    let items: Vec<Listed> = items.into_iter().map(|Object(listed)| listed).collect();
     let names: Vec<&str> = items.iter().filter_map(Listed::interface).collect();
     if items.is_empty() {
         return refused("the list is empty".into());

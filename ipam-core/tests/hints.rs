@@ -116,8 +116,14 @@ fn wrong_types_are_refused_with_their_place() {
         ),
         (
             Hints { pod_pool: Some(r#"[{"ipv4":["a"]}]"#), ..Hints::default() },
-            "ippool: invalid type: map, expected",
+            "ippool: invalid type: sequence, expected an object",
         ),
+        // serde's derived readers take a list for the fields in their order; Go's do not.
+        (
+            Hints { pod_pool: Some(r#"["a"]"#), ..Hints::default() },
+            "ippool: invalid type: sequence, expected an object",
+        ),
+        (pools("[[]]"), "ippools: invalid type: sequence, expected an object"),
         (
             Hints { namespace_v4: Some(r#""a""#), ..Hints::default() },
             "default-ipv4-ippool: invalid type: string",

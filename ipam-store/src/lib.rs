@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is the door: [`Store::apply`] keeps pools, [`Store::allocate`] and
 //! [`Store::release`] decide, [`Store::contents`] looks. The decision itself is
-//! [`ipam_core::assign`]; this crate shows it what is held, inside the transaction that then
+//! [`ipam_core::decide`]; this crate shows it what is held, inside the transaction that then
 //! writes the answer down.
 //!
 //! Any number of processes may use one directory at once. They wait for each other on a lock file

@@ -35,8 +35,37 @@ fn a_released_address_rests_to_the_last_second_of_its_cooldown() {
     node.del(&attachment("a", "eth0"));
     node.now += 29;
     assert_eq!(node.decide(&[demand("b")]).unwrap().grants[0].address.to_string(), "10.0.0.3");
-    node.now += 1;
-    assert_eq!(node.add(demand("b")), "10.0.0.2");
+    for late in [1, 1, 1000] {
+        node.now += late;
+        assert_eq!(node.decide(&[demand("b")]).unwrap().grants[0].address.to_string(), "10.0.0.2");
+    }
+    let demands = [demand("b"), demand("c")];
+    assert_eq!(node.try_add(&demands).unwrap(), ["10.0.0.2", "10.0.0.3"]);
+}
+
+/// Those that have rested long enough are free for each interface of a decision, once.
+#[test]
+fn each_demand_gets_another_woken_address() {
+    let mut node = strict("10.0.0.2-10.0.0.3");
+    for container in ["a", "b"] {
+        node.add(demand(container));
+        node.del(&attachment(container, "eth0"));
+    }
+    node.now += 30;
+    let demands = [demand("x"), demand("y")];
+    assert_eq!(node.try_add(&demands).unwrap(), ["10.0.0.2", "10.0.0.3"]);
+}
+
+/// Nothing is written for a rest of no length, unless its order matters.
+#[test]
+fn without_a_cooldown_a_released_address_is_free_at_once() {
+    let mut policy = ipam_core::Policy { cooldown_seconds: 0, ..ipam_core::Policy::default() };
+    assert_eq!(policy.rest(None, Moment(5)), None);
+    policy.strategy = Strategy::OldestReleased;
+    assert_eq!(policy.rest(None, Moment(5)), Some(Rest::cooling(Moment(5), Moment(5))));
+    policy.cooldown_seconds = 1;
+    policy.strategy = Strategy::Lowest;
+    assert_eq!(policy.rest(None, Moment(5)), Some(Rest::cooling(Moment(5), Moment(6))));
 }
 
 #[test]
@@ -222,6 +251,9 @@ fn a_resting_address_moves_with_its_range_to_another_pool() {
     assert_eq!(next.0.to_string(), "10.0.0.2");
     assert_eq!(node.add(demand("b")), "10.0.0.3");
     assert!(node.decide(&[demand("c")]).is_err());
+    // It stays there when the old pool is put again.
+    node.change_pools([new.clone(), old]);
+    assert_eq!(node.book.counts(&new).unwrap().cooling, 1);
     node.now += 30;
     assert_eq!(node.add(demand("c")), "10.0.0.2");
 }

@@ -42,6 +42,16 @@ fn another_interface_network_or_pod_gets_another_address() {
     assert_eq!(node.add(demand), "10.0.0.5");
 }
 
+/// Also where another pool, which would be tried first, has free addresses again.
+#[test]
+fn an_address_is_taken_over_from_any_candidate_pool() {
+    let mut node = Node::new([pool("a", "10.0.0.2"), pool("b", "10.0.0.20-10.0.0.29")]);
+    node.add(demand("filler"));
+    assert_eq!(node.add(demand_of("old", "eth0", WEB)), "10.0.0.20");
+    node.del(&attachment("filler", "eth0"));
+    assert_eq!(node.add(demand_of("new", "eth0", WEB)), "10.0.0.20");
+}
+
 #[test]
 fn nothing_is_taken_over_from_a_pool_that_may_not_be_used_any_more() {
     let disabled = |spec: &mut PoolSpec| spec.disable = Some(true);

@@ -62,6 +62,16 @@ fn round_robin_goes_on_behind_the_last_given_and_starts_again_at_the_end() {
     assert_eq!(add(&mut node, 7, 1), ["10.0.0.2"]);
 }
 
+/// What has rested long enough is free, and takes its turn like the others.
+#[test]
+fn round_robin_passes_by_what_has_woken_below() {
+    let mut node = Node::with(four(), Strategy::RoundRobin, 30);
+    add(&mut node, 0, 2);
+    node.del(&attachment("0", "eth0"));
+    node.now += 30;
+    assert_eq!(add(&mut node, 2, 3), ["10.0.0.8", "10.0.0.9", "10.0.0.2"]);
+}
+
 #[test]
 fn round_robin_goes_on_in_each_pool_by_itself() {
     let v6 = pool("six", "fd00::2-fd00::9");

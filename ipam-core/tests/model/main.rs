@@ -1,8 +1,10 @@
 //! Any order of applying pools, deciding, releasing, quarantine, reclaiming and time equals a naive
 //! oracle over single addresses, in what it answers and in what the book says afterwards.
 
+mod decision;
 mod node;
 mod oracle;
+mod plans;
 mod steps;
 
 use proptest::prelude::*;
@@ -16,7 +18,7 @@ fn every_step_equals_the_oracles() {
     let policy = any::<[u8; 8]>().prop_map(|bytes| PolicyPlan::decode(&bytes));
     let step = any::<[u8; STEP_BYTES]>().prop_map(|bytes| Step::decode(&bytes));
     let steps = prop::collection::vec(step, 0..80);
-    let config = Config { cases: 3000, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 1500, failure_persistence: None, ..Config::default() };
     let seen = std::cell::RefCell::new(Seen::new());
     let outcome = TestRunner::new(config).run(&(policy, steps), |(policy, steps)| {
         for (name, count) in node::run(policy, steps) {

@@ -5,20 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipam_core::{
-    AddressRange, Asker, Book, Decision, Demand, Facts, Family, Grant, Lease, Ledger,
-    LiveNamespaces, Moment, NamedPools, NetnsRef, NotDecided, Origin, Policy, Pool, PoolSpec,
-    RangeSet, Rest, RestKind, RestReason, Source, Stamp, StickyKey, StickyNames, Strategy,
-    ValidAttachments, WhenOnlyCooling, apply, decide, reclaim,
+    AddressRange, Book, Decision, Demand, Family, Grant, Lease, Ledger, Moment, NetnsRef,
+    NotDecided, Origin, Pool, RangeSet, Rest, RestKind, RestReason, Stamp, StickyKey, apply,
+    decide, reclaim,
 };
 
-use crate::oracle::{Answer, Given, Oracle, Why, attachment, pod_ref, pool_name};
+use crate::decision::{Answer, Given, Why};
+use crate::oracle::{Oracle, attachment, pod_ref, pool_name};
+use crate::plans::{BOOT, demand_of, facts_of, policy_of, spec_of};
 use crate::steps::{
     CONTAINERS, DemandPlan, FactsPlan, PLACES, Place, PolicyPlan, PoolPlan, SIZE, Step, Subnet,
     UIDS,
 };
 
-/// The boot that all leases are of.
-const BOOT: &str = "b0";
 const KINDS: [RestKind; 3] = [RestKind::Cooldown, RestKind::Quarantine, RestKind::Sticky];
 
 pub(crate) struct Node {
@@ -361,92 +360,5 @@ fn given_of(grant: &Grant<'_>) -> Given {
         address: grant.address,
         pool: grant.pool.name().as_str()[1..].parse().expect("pN"),
         origin: grant.origin.clone(),
-    }
-}
-
-fn spec_of(plan: &PoolPlan) -> PoolSpec {
-    let subnet = Subnet::of_pool(plan.pool);
-    let texts = |bits| subnet.addresses(bits).map(|address| address.to_string()).collect();
-    PoolSpec {
-        subnet: subnet.cidr().into(),
-        ips: texts(plan.ips),
-        exclude_ips: texts(plan.excluded),
-        gateway: plan.gateway.map(|number| subnet.address(number).to_string()),
-        node_name: plan.node.into_iter().map(|node| format!("node{node}")).collect(),
-        multus_name: plan.network.into_iter().map(|network| format!("net{network}")).collect(),
-        default: Some(plan.default),
-        disable: Some(plan.disable),
-        ..PoolSpec::default()
-    }
-}
-
-fn demand_of(plan: &DemandPlan) -> Demand {
-    let attachment = attachment(plan.place);
-    let node = format!("node{}", plan.node).parse().expect("a name");
-    let asker = Asker::new(node, attachment.network.clone().into());
-    let list = |numbers: &[u8]| {
-        let pattern = |number: &u8| pool_name(*number).parse().expect("a name");
-        numbers.iter().map(pattern).collect()
-    };
-    let (v4, v6) = plan.required;
-    let required = [(v4, Family::V4), (v6, Family::V6)];
-    Demand {
-        pod: plan.pod.map(pod_ref),
-        source: match &plan.named {
-            None => Source::Defaults,
-            Some((v4, v6)) => Source::Named(NamedPools { v4: list(v4), v6: list(v6) }),
-        },
-        required: required.into_iter().filter(|(is, _)| *is).map(|(_, family)| family).collect(),
-        requested: plan.requested.clone(),
-        ..Demand::new(attachment, asker)
-    }
-}
-
-fn policy_of(plan: PolicyPlan) -> Policy {
-    Policy {
-        strategy: match plan.strategy {
-            0 => Strategy::Lowest,
-            1 => Strategy::RoundRobin,
-            2 => Strategy::Random { seed: plan.seed },
-            _ => Strategy::OldestReleased,
-        },
-        cooldown_seconds: plan.cooldown_seconds,
-        when_only_cooling: if plan.refuse {
-            WhenOnlyCooling::Refuse
-        } else {
-            WhenOnlyCooling::TakeOldest
-        },
-        sticky: match plan.sticky {
-            0 => StickyNames::None,
-            1 => StickyNames::Ordinal,
-            _ => StickyNames::All,
-        },
-        sticky_seconds: plan.sticky_seconds,
-    }
-}
-
-fn facts_of(plan: &FactsPlan, now: u64) -> Facts {
-    let containers = |bits: u8| (0..CONTAINERS).filter(move |container| bits >> container & 1 == 1);
-    let boot = |is_later| if is_later { "b1" } else { BOOT };
-    Facts {
-        boot: plan.later_boot.map(|is_later| boot(is_later).parse().expect("a name")),
-        now: Moment(now),
-        snapshot: Moment(now - plan.snapshot_age),
-        grace_seconds: plan.grace_seconds,
-        valid: plan.valid.map(|(network, bits)| ValidAttachments {
-            network: format!("net{network}").parse().expect("a name"),
-            attachments: containers(bits)
-                .flat_map(|container| {
-                    let place = move |interface| Place { container, network, interface };
-                    (0..PLACES).map(move |interface| attachment(place(interface)))
-                })
-                .map(|attachment| (attachment.container, attachment.ifname))
-                .collect(),
-        }),
-        namespaces: plan.live.map(|bits| LiveNamespaces {
-            inodes: containers(bits).map(u64::from).collect(),
-            paths: containers(bits).map(|container| format!("/run/netns/{container}")).collect(),
-        }),
-        alive: plan.alive.iter().copied().collect(),
     }
 }
