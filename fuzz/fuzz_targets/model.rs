@@ -5,10 +5,14 @@
 //! Eight bytes are the policy, then each [`STEP_BYTES`] one step.
 #![no_main]
 
+#[path = "../../ipam-core/tests/model/decision.rs"]
+mod decision;
 #[path = "../../ipam-core/tests/model/node.rs"]
 mod node;
 #[path = "../../ipam-core/tests/model/oracle.rs"]
 mod oracle;
+#[path = "../../ipam-core/tests/model/plans.rs"]
+mod plans;
 #[path = "../../ipam-core/tests/model/steps.rs"]
 mod steps;
 
