@@ -139,17 +139,18 @@ impl Book {
     /// Ends all leases of an attachment, as `policy` has it, and answers them.
     pub fn release(&mut self, attachment: &Attachment, policy: &Policy, now: Moment) -> Vec<Lease> {
         let addresses = self.attachments.get(attachment).cloned().unwrap_or_default();
-        let mut released = Vec::new();
-        for address in addresses {
-            if let Some(lease) = self.remove_lease(address) {
-                let key = StickyKey::new(lease.pod.as_ref(), &lease.attachment);
-                if let Some(rest) = policy.rest(key, now) {
-                    self.rest_for(address, &lease.pool, rest);
-                }
-                released.push(lease);
-            }
+        addresses.into_iter().filter_map(|address| self.end(address, policy, now)).collect()
+    }
+
+    /// Ends the lease of one address, as `policy` has it, and answers it: what to do with a lease
+    /// that [`crate::reclaim`] frees.
+    pub fn end(&mut self, address: IpAddr, policy: &Policy, now: Moment) -> Option<Lease> {
+        let lease = self.remove_lease(address)?;
+        let key = StickyKey::new(lease.pod.as_ref(), &lease.attachment);
+        if let Some(rest) = policy.rest(key, now) {
+            self.rest_for(address, &lease.pool, rest);
         }
-        released
+        Some(lease)
     }
 
     /// Lets an address of a pool rest, held or not. A lease on it ends.

@@ -52,8 +52,8 @@ pub enum StickyNames {
     /// None.
     #[default]
     None,
-    /// Those whose name ends with an ordinal, as those of a `StatefulSet` do. Whether there is such a set
-    /// only the API server knows; a name of another kind that ends so is taken for one.
+    /// Those whose name ends with an ordinal, as those of a `StatefulSet` do. Whether there is such
+    /// a set only the API server knows; a name of another kind that ends so is taken for one.
     Ordinal,
     /// All whose name the runtime tells.
     All,

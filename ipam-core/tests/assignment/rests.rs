@@ -287,3 +287,18 @@ fn the_gateway_of_a_pool_is_not_given_even_as_the_last() {
     assert!(node.decide(&[demand("x")]).is_err());
     assert_eq!(node.add(requesting("x", &["10.0.0.2"])), "10.0.0.2");
 }
+
+/// One family of an attachment can be dead while the other is alive on an interface: `reclaim`
+/// then frees one lease, and the address rests like any other.
+#[test]
+fn one_lease_of_an_attachment_ends_alone() {
+    let mut node = strict("10.0.0.2-10.0.0.3");
+    node.add(demand("a"));
+    let address = "10.0.0.2".parse().unwrap();
+    let lease = node.book.end(address, &node.policy, Moment(node.now)).unwrap();
+    assert_eq!(lease.attachment, attachment("a", "eth0"));
+    assert_eq!(node.book.end(address, &node.policy, Moment(node.now)), None);
+    let counts = node.book.counts(&node.pools[0]).unwrap();
+    assert_eq!(counts, Counts { cooling: 1, ..Counts::default() });
+    assert_eq!(node.book.release(&attachment("a", "eth0"), &node.policy, Moment(node.now)), []);
+}

@@ -16,9 +16,8 @@ fn with_one_family_full_the_other_is_not_taken() {
     let before = node.book.clone();
     for _ in 0..500 {
         let refused = node.try_add(&[demand("b")]).unwrap_err();
-        assert!(
-            matches!(&*refused, Refused::Exhausted { family: Family::V6, pools } if pools.len() == 1)
-        );
+        let Refused::Exhausted { family, pools } = &*refused else { panic!("{refused}") };
+        assert_eq!((*family, pools.len()), (Family::V6, 1));
     }
     assert_eq!(format!("{before:?}"), format!("{:?}", node.book));
     assert_eq!(node.held(), ["10.0.0.2", "fd00::1"]);
