@@ -22,22 +22,19 @@ impl Allocation {
     pub fn to_result(&self) -> AddResult {
         let mut result = AddResult::default();
         for Grant { lease, pool } in &self.grants {
-            let address = IpNet::new(lease.address, pool.subnet().prefix_len())
-                .unwrap_or_else(|_| lease.address.into());
+            let address = pool.network_address(lease.address);
             result.ips.push(IpConfig { address, gateway: pool.gateway(), interface: None });
             for route in pool.routes() {
-                result.routes.push(route_to(route.dst, Some(route.gateway)));
+                result.routes.push(Route { gw: Some(route.gateway), ..Route::to(route.dst) });
             }
             if let Some(gateway) = pool.gateway() {
-                result.routes.push(route_to(everywhere(pool.family()), Some(gateway)));
+                result
+                    .routes
+                    .push(Route { gw: Some(gateway), ..Route::to(everywhere(pool.family())) });
             }
         }
         result
     }
-}
-
-fn route_to(dst: IpNet, gw: Option<std::net::IpAddr>) -> Route {
-    Route { dst, gw, mtu: None, advmss: None, priority: None, table: None, scope: None }
 }
 
 fn everywhere(family: Family) -> IpNet {

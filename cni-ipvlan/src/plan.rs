@@ -112,15 +112,7 @@ mod tests {
             ipvlan_flag: None,
         };
         let gateway = Some("172.31.207.253".parse().unwrap());
-        let route = |dst: &str, gw| Route {
-            dst: dst.parse().unwrap(),
-            gw,
-            mtu: None,
-            advmss: None,
-            priority: None,
-            table: None,
-            scope: None,
-        };
+        let route = |dst: &str, gw| Route { gw, ..Route::to(dst.parse().unwrap()) };
         let given = AddResult {
             ips: vec![
                 IpConfig {

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::net::IpAddr;
 
-use crate::decision::{Decision, Grant, Origin};
+use crate::decision::{Decision, Origin};
 use crate::demand::Demand;
 use crate::free_runs::FreeRuns;
 use crate::lease::{Lease, Moment, NetnsRef, Stamp};
@@ -110,7 +110,7 @@ impl Book {
         let mut leases = Vec::new();
         for grant in &decision.grants {
             let Some(demand) = demands.get(grant.demand) else { continue };
-            let lease = lease_of(grant, demand, netns.cloned(), since.clone());
+            let lease = grant.lease(demand, netns, since);
             if let Origin::TakenOver { from } = &grant.origin {
                 self.remove_lease(from.address);
             }
@@ -274,23 +274,6 @@ impl Ledger for Book {
             quarantined: length(RestKind::Quarantine),
             sticky: length(RestKind::Sticky),
         })
-    }
-}
-
-/// The lease that a grant becomes.
-pub(crate) fn lease_of(
-    grant: &Grant<'_>,
-    demand: &Demand,
-    netns: Option<NetnsRef>,
-    since: Stamp,
-) -> Lease {
-    Lease {
-        address: grant.address,
-        pool: grant.pool.name().clone(),
-        attachment: demand.attachment.clone(),
-        pod: demand.pod.clone(),
-        netns,
-        since,
     }
 }
 

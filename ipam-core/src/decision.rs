@@ -7,7 +7,8 @@ use core::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::lease::Lease;
+use crate::demand::Demand;
+use crate::lease::{Lease, NetnsRef, Stamp};
 use crate::pool::Pool;
 use crate::refused::Refused;
 
@@ -55,8 +56,19 @@ pub enum Origin {
 impl Grant<'_> {
     /// The address with the prefix length of the pool's subnet, as the pod's interface gets it.
     pub fn network_address(&self) -> IpNet {
-        IpNet::new(self.address, self.pool.subnet().prefix_len())
-            .unwrap_or_else(|_| IpNet::from(self.address))
+        self.pool.network_address(self.address)
+    }
+
+    /// The lease that the grant becomes when it is written down for the demand it answers.
+    pub fn lease(&self, demand: &Demand, netns: Option<&NetnsRef>, since: &Stamp) -> Lease {
+        Lease {
+            address: self.address,
+            pool: self.pool.name().clone(),
+            attachment: demand.attachment.clone(),
+            pod: demand.pod.clone(),
+            netns: netns.cloned(),
+            since: since.clone(),
+        }
     }
 }
 

@@ -175,6 +175,11 @@ impl Pool {
         self.subnet
     }
 
+    /// An address of the pool with the prefix length of the subnet.
+    pub fn network_address(&self, address: IpAddr) -> IpNet {
+        IpNet::new(address, self.subnet.prefix_len()).unwrap_or_else(|_| address.into())
+    }
+
     /// The addresses that the pool claims: `ips` without `excludeIPs`. No two pools share one.
     pub fn claimed(&self) -> RangeSet {
         self.ips.difference(&self.excluded)

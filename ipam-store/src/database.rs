@@ -156,11 +156,7 @@ impl Opened<redb::Database> {
             .map_err(|error| database_error("write to", &self.path)(error.into()))?;
         // Implies two-phase commit, which a commit needs to survive any torn write.
         transaction.set_quick_repair(true);
-        let format = || -> Result<Option<u64>, redb::Error> {
-            let meta = transaction.open_table(META)?;
-            Ok(meta.get(META_FORMAT)?.map(|row| row.value()))
-        };
-        check_format(&self.path, format())?;
+        check_format(&self.path, transaction.open_table(META))?;
         Ok(transaction)
     }
 }
@@ -186,20 +182,22 @@ impl Snapshot {
         };
         let transaction =
             transaction.map_err(|error| database_error("read", self.path())(error.into()))?;
-        let format = || -> Result<Option<u64>, redb::Error> {
-            let meta = transaction.open_table(META)?;
-            Ok(meta.get(META_FORMAT)?.map(|row| row.value()))
-        };
-        check_format(self.path(), format())?;
+        check_format(self.path(), transaction.open_table(META))?;
         Ok(transaction)
     }
 }
 
-fn check_format(path: &Path, found: Result<Option<u64>, redb::Error>) -> Result<(), Error> {
-    let found = match found {
+/// Refuses a file of another program or of a newer format.
+fn check_format(
+    path: &Path,
+    meta: Result<impl ReadableTable<&'static str, u64>, redb::TableError>,
+) -> Result<(), Error> {
+    let failed = database_error("read", path);
+    let found = match meta {
         // A database of somebody else's: ours has had the table since it was created.
-        Err(redb::Error::TableDoesNotExist(_)) => None,
-        found => found.map_err(database_error("read", path))?,
+        Err(redb::TableError::TableDoesNotExist(_)) => None,
+        Err(error) => return Err(failed(error.into())),
+        Ok(meta) => meta.get(META_FORMAT).map_err(|e| failed(e.into()))?.map(|row| row.value()),
     };
     let path = path.to_path_buf();
     match found {
@@ -207,6 +205,11 @@ fn check_format(path: &Path, found: Result<Option<u64>, redb::Error>) -> Result<
         Some(found) => Err(Error::Newer { path, found, known: FORMAT }),
         None => Err(Error::Foreign { path }),
     }
+}
+
+/// Makes a transaction durable.
+pub(crate) fn commit(transaction: WriteTransaction, path: &Path) -> Result<(), Error> {
+    transaction.commit().map_err(|error| database_error("commit to", path)(error.into()))
 }
 
 pub(crate) fn database_error(

@@ -9,7 +9,7 @@ use ipam_core::{
 };
 
 use crate::codec;
-use crate::database::{Location, database_error};
+use crate::database::{Location, commit};
 use crate::error::{AllocateError, ApplyError, Error};
 use crate::tables::{self, Removed, Tables};
 
@@ -131,7 +131,7 @@ impl Store {
             changes
         };
         if changes.iter().any(|change| *change != Change::Unchanged) {
-            transaction.commit().map_err(|e| database_error("commit to", &path)(e.into()))?;
+            commit(transaction, &path)?;
         }
         Ok(changes)
     }
@@ -156,21 +156,14 @@ impl Store {
                 .grants
                 .iter()
                 .map(|grant| Grant {
-                    lease: Lease {
-                        address: grant.address,
-                        pool: grant.pool.name().clone(),
-                        attachment: demand.attachment.clone(),
-                        pod: demand.pod.clone(),
-                        netns: netns.clone(),
-                        since: since.clone(),
-                    },
+                    lease: grant.lease(demand, netns.as_ref(), since),
                     pool: grant.pool.clone(),
                 })
                 .collect();
             tables.put_leases(&demand.attachment, grants.iter().map(|grant| &grant.lease))?;
             grants
         };
-        transaction.commit().map_err(|e| database_error("commit to", &path)(e.into()))?;
+        commit(transaction, &path)?;
         Ok(grants)
     }
 
@@ -192,7 +185,7 @@ impl Store {
         else {
             return Ok(Vec::new());
         };
-        transaction.commit().map_err(|e| database_error("commit to", &path)(e.into()))?;
+        commit(transaction, &path)?;
         Ok(leases)
     }
 

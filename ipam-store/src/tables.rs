@@ -82,10 +82,6 @@ impl<'a> Tables<'a> {
         }
         Ok(Removed::Leases(leases))
     }
-
-    fn failed(&self) -> impl Fn(redb::StorageError) -> Error + use<> {
-        failed(self.path)
-    }
 }
 
 /// What a release took away.
@@ -106,10 +102,10 @@ impl Ledger for Tables<'_> {
             let held = self
                 .leases
                 .range(address_key(first)..=address_key(range.last()))
-                .map_err(self.failed())?;
+                .map_err(failed(self.path))?;
             let mut next = Some(first);
             for row in held {
-                let (key, _) = row.map_err(self.failed())?;
+                let (key, _) = row.map_err(failed(self.path))?;
                 match next {
                     Some(candidate) if address_key(candidate) == key.value() => {
                         next = pool.assignable().above(candidate).filter(|a| range.contains(*a));
@@ -125,13 +121,13 @@ impl Ledger for Tables<'_> {
     }
 
     fn lease(&self, address: IpAddr) -> Result<Option<Lease>, Error> {
-        let record = self.leases.get(address_key(address)).map_err(self.failed())?;
+        let record = self.leases.get(address_key(address)).map_err(failed(self.path))?;
         record.map(|record| decode_lease(address, &record, self.path)).transpose()
     }
 
     fn held_by(&self, attachment: &Attachment) -> Result<Vec<Lease>, Error> {
         let key = attachment_key(attachment);
-        let Some(record) = self.attachments.get(key.as_slice()).map_err(self.failed())? else {
+        let Some(record) = self.attachments.get(key.as_slice()).map_err(failed(self.path))? else {
             return Ok(Vec::new());
         };
         let addresses = decode_holdings(&record, attachment, self.path)?;
@@ -143,7 +139,7 @@ impl Ledger for Tables<'_> {
         let mut counts = Counts::default();
         for range in pool.claimed().ranges() {
             let keys = address_key(range.first())..=address_key(range.last());
-            counts.held += self.leases.range(keys).map_err(self.failed())?.count() as u64;
+            counts.held += self.leases.range(keys).map_err(failed(self.path))?.count() as u64;
         }
         Ok(counts)
     }
