@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use ipam_core::{Attachment, Moment, NetnsRef, Stamp};
-use ipam_store::{Request, Store};
+use ipam_core::{Attachment, Moment, NetnsRef, Policy, Stamp};
+use ipam_store::{Declared, Request, Store};
 use tempfile::TempDir;
 
 use crate::{demand, pool};
@@ -27,9 +27,13 @@ impl Durable {
     /// If the disk does not let it.
     pub fn with_leases(parent: &str, leases: u32) -> Self {
         let directory = tempfile::tempdir_in(parent).expect("a directory can be made");
-        let store = Store::new(directory.path().join("ipam"), Duration::from_secs(60));
+        let policy = Policy { cooldown_seconds: 0, ..Policy::default() };
+        let now = Stamp { boot: None, moment: Moment(1_000), unix_seconds: 1_700_000_000 };
+        let store = Store::new(directory.path().join("ipam"), Duration::from_secs(60))
+            .with_policy(policy)
+            .with_clock(move || now.clone());
         let pool = pool("measured", "10.0.0.0/16", "master", "ipvlan-eth0");
-        store.apply(&[pool]).expect("the pool can be stored");
+        store.apply(&Declared::pools([pool])).expect("the pool can be stored");
         let this = Self { store, serial: Cell::new(0), _directory: directory };
         for _ in 0..leases {
             std::mem::forget(this.allocate());
@@ -49,7 +53,6 @@ impl Durable {
         let request = Request {
             demand: demand(serial),
             netns: Some(NetnsRef { path, inode: Some(u64::from(serial)) }),
-            since: Stamp { boot: None, moment: Moment(1_000), unix_seconds: 1_700_000_000 },
         };
         self.store.allocate(&request).expect("the pool has room");
         DurableHolding { durable: self, attachment: request.demand.attachment }

@@ -33,7 +33,7 @@ use ipam_store::{Request, Store};
 mod allocation;
 mod config;
 mod failure;
-mod node;
+mod netns;
 
 pub use allocation::Allocation;
 pub use config::{DEFAULT_DATA_DIR, DEFAULT_LOCK_TIMEOUT, IPAM_TYPE, IpamConfig};
@@ -61,9 +61,9 @@ pub fn add(request: &AddRequest) -> Result<Allocation, Error> {
         .map_err(|error| Error::new(Code::INVALID_CONFIG, error.to_string()))?;
     let demand =
         Demand { pod: pod(&request.args), source: wish.source, ..Demand::new(attachment, asker) };
-    let netns = Some(node::netns(&request.netns));
+    let netns = Some(netns::reference(&request.netns));
     let grants = Store::new(config.data_dir, config.lock_timeout)
-        .allocate(&Request { demand, netns, since: node::now() })
+        .allocate(&Request { demand, netns })
         .map_err(|error| failure::of_allocate(&error))?;
     Ok(Allocation::new(grants))
 }

@@ -23,10 +23,10 @@ use crate::sticky::StickyKey;
 pub struct Book {
     pools: BTreeMap<PoolName, Page>,
     leases: BTreeMap<IpAddr, Lease>,
-    attachments: BTreeMap<Attachment, Vec<IpAddr>>,
-    pods: BTreeMap<(String, NetworkName, IfName), Vec<IpAddr>>,
+    attachments: BTreeMap<Attachment, BTreeSet<IpAddr>>,
+    pods: BTreeMap<(String, NetworkName, IfName), BTreeSet<IpAddr>>,
     rests: BTreeMap<IpAddr, (PoolName, Rest)>,
-    waiting: BTreeMap<StickyKey, Vec<IpAddr>>,
+    waiting: BTreeMap<StickyKey, BTreeSet<IpAddr>>,
 }
 
 /// What belongs to one pool.
@@ -129,9 +129,9 @@ impl Book {
             page.last_given = Some(lease.address);
             page.held += 1;
         }
-        self.attachments.entry(lease.attachment.clone()).or_default().push(lease.address);
+        self.attachments.entry(lease.attachment.clone()).or_default().insert(lease.address);
         if let Some(key) = pod_key(&lease) {
-            self.pods.entry(key).or_default().push(lease.address);
+            self.pods.entry(key).or_default().insert(lease.address);
         }
         self.leases.insert(lease.address, lease);
     }
@@ -161,7 +161,7 @@ impl Book {
         page.free.remove(address);
         page.queues.entry(rest.kind()).or_default().insert((rest.until, address));
         if let RestReason::Sticky { key } = &rest.reason {
-            self.waiting.entry(key.clone()).or_default().push(address);
+            self.waiting.entry(key.clone()).or_default().insert(address);
         }
         self.rests.insert(address, (pool.clone(), rest));
     }
@@ -258,7 +258,7 @@ impl Ledger for Book {
     }
 
     fn waiting_for(&self, key: &StickyKey) -> Result<Vec<IpAddr>, Infallible> {
-        Ok(self.waiting.get(key).cloned().unwrap_or_default())
+        Ok(self.waiting.get(key).into_iter().flatten().copied().collect())
     }
 
     fn last_given(&self, pool: &Pool) -> Result<Option<IpAddr>, Infallible> {
@@ -283,9 +283,9 @@ fn pod_key(lease: &Lease) -> Option<(String, NetworkName, IfName)> {
 }
 
 /// Takes an address off a list, and the list away with its last address.
-fn forget<K: Ord + Clone>(map: &mut BTreeMap<K, Vec<IpAddr>>, key: &K, address: IpAddr) {
+fn forget<K: Ord + Clone>(map: &mut BTreeMap<K, BTreeSet<IpAddr>>, key: &K, address: IpAddr) {
     if let Some(addresses) = map.get_mut(key) {
-        addresses.retain(|other| *other != address);
+        addresses.remove(&address);
         if addresses.is_empty() {
             map.remove(key);
         }

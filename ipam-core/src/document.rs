@@ -71,6 +71,19 @@ pub struct ReservedDocument {
     pub status: serde::de::IgnoredAny,
 }
 
+impl ReservedDocument {
+    /// The document of a reservation with this name.
+    pub fn new(name: String, spec: ReservedSpec) -> Self {
+        Self {
+            api_version: API_VERSION.into(),
+            kind: RESERVED_KIND.into(),
+            metadata: Metadata { name },
+            spec,
+            status: serde::de::IgnoredAny,
+        }
+    }
+}
+
 /// `spec` of a document of reserved addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -38,7 +38,7 @@ pub trait Ledger {
     /// The ledger's own.
     fn lease(&self, address: IpAddr) -> Result<Option<Lease>, Self::Error>;
 
-    /// What an attachment holds.
+    /// What an attachment holds, in the order of addresses.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ pub trait Ledger {
         Ok(Vec::new())
     }
 
-    /// What the sandboxes of a pod hold on an interface in a network.
+    /// What the sandboxes of a pod hold on an interface in a network, in the order of addresses.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ pub trait Ledger {
         Ok(None)
     }
 
-    /// The addresses that wait for a pod.
+    /// The addresses that wait for a pod, in their order.
     ///
     /// # Errors
     ///

@@ -60,6 +60,15 @@ impl Reserved {
         }
     }
 
+    /// The document's content that gives this reservation again, in canonical form.
+    pub fn spec(&self) -> ReservedSpec {
+        let family = self.ips.ranges().first().map(AddressRange::family);
+        ReservedSpec {
+            ip_version: family.map(Family::version),
+            ips: self.ips.ranges().iter().map(ToString::to_string).collect(),
+        }
+    }
+
     /// Its name.
     pub fn name(&self) -> &PoolName {
         &self.name

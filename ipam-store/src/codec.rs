@@ -9,7 +9,12 @@ use std::net::IpAddr;
 
 use bincode::config::{Configuration, standard};
 use bincode::{Decode, Encode};
-use ipam_core::{Attachment, Lease, Moment, NetnsRef, PodRef, Pool, PoolDocument, Stamp};
+use ipam_core::{
+    Attachment, Counts, Lease, Moment, NetnsRef, PodRef, Pool, PoolDocument, PoolName, Reserved,
+    ReservedDocument, Rest, RestReason, Stamp, StickyKey,
+};
+
+use crate::tally::Tally;
 
 /// The longest record in bytes that is read; a pool with 100,000 ranges stays far below.
 const LONGEST_RECORD: usize = 16 << 20;
@@ -17,12 +22,14 @@ const HEADER: usize = 5;
 
 const LEASE_1: u8 = 0x11;
 const POOL_1: u8 = 0x21;
-const HOLDINGS_1: u8 = 0x31;
+const RESERVED_1: u8 = 0x22;
+// 0x31 was an index of format 1.
+const REST_1: u8 = 0x41;
+const TALLY_1: u8 = 0x51;
 
 /// Why bytes are not the record they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CodecError {
+pub(crate) enum CodecError {
     /// Shorter than a header or longer than any record.
     #[error("a record of {length} bytes cannot be right")]
     Length {
@@ -76,6 +83,30 @@ struct PodRecord {
     uid: Option<String>,
 }
 
+#[derive(Encode, Decode)]
+struct RestRecord {
+    pool: String,
+    since_seconds: u64,
+    until_seconds: u64,
+    reason: ReasonRecord,
+}
+
+#[derive(Encode, Decode)]
+enum ReasonRecord {
+    Cooldown,
+    Quarantine { seen: String },
+    Sticky { namespace: String, name: String, network: String, ifname: String },
+}
+
+#[derive(Encode, Decode)]
+struct TallyRecord {
+    held: u64,
+    cooling: u64,
+    quarantined: u64,
+    sticky: u64,
+    last_given: Option<IpAddr>,
+}
+
 pub(crate) fn encode_lease(lease: &Lease) -> Vec<u8> {
     let Attachment { network, container, ifname } = &lease.attachment;
     seal(
@@ -117,13 +148,50 @@ pub(crate) fn decode_lease(address: IpAddr, bytes: &[u8]) -> Result<Lease, Codec
     })
 }
 
-/// The addresses of one attachment.
-pub(crate) fn encode_holdings(addresses: &[IpAddr]) -> Vec<u8> {
-    seal(HOLDINGS_1, &addresses.to_vec())
+pub(crate) fn encode_rest(pool: &PoolName, rest: &Rest) -> Vec<u8> {
+    let reason = match &rest.reason {
+        RestReason::Quarantine { seen } => ReasonRecord::Quarantine { seen: seen.clone() },
+        RestReason::Sticky { key } => ReasonRecord::Sticky {
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            network: key.network.to_string(),
+            ifname: key.ifname.to_string(),
+        },
+        // A reason that this format does not know is kept as the one that only waits.
+        _ => ReasonRecord::Cooldown,
+    };
+    let (since_seconds, until_seconds) = (rest.since.0, rest.until.0);
+    let pool = pool.to_string();
+    seal(REST_1, &RestRecord { pool, since_seconds, until_seconds, reason })
 }
 
-pub(crate) fn decode_holdings(bytes: &[u8]) -> Result<Vec<IpAddr>, CodecError> {
-    open(HOLDINGS_1, bytes)
+pub(crate) fn decode_rest(bytes: &[u8]) -> Result<(PoolName, Rest), CodecError> {
+    let record: RestRecord = open(REST_1, bytes)?;
+    let reason = match record.reason {
+        ReasonRecord::Cooldown => RestReason::Cooldown,
+        ReasonRecord::Quarantine { seen } => RestReason::Quarantine { seen },
+        ReasonRecord::Sticky { namespace, name, network, ifname } => RestReason::Sticky {
+            key: StickyKey {
+                namespace,
+                name,
+                network: network.parse().map_err(content)?,
+                ifname: ifname.parse().map_err(content)?,
+            },
+        },
+    };
+    let (since, until) = (Moment(record.since_seconds), Moment(record.until_seconds));
+    Ok((record.pool.parse().map_err(content)?, Rest { reason, since, until }))
+}
+
+pub(crate) fn encode_tally(tally: &Tally) -> Vec<u8> {
+    let Counts { held, cooling, quarantined, sticky } = tally.counts;
+    let last_given = tally.last_given;
+    seal(TALLY_1, &TallyRecord { held, cooling, quarantined, sticky, last_given })
+}
+
+pub(crate) fn decode_tally(bytes: &[u8]) -> Result<Tally, CodecError> {
+    let TallyRecord { held, cooling, quarantined, sticky, last_given } = open(TALLY_1, bytes)?;
+    Ok(Tally { counts: Counts { held, cooling, quarantined, sticky }, last_given })
 }
 
 /// A pool is kept as the JSON of its document: what was applied can be read back with any tool.
@@ -137,6 +205,19 @@ pub(crate) fn decode_pool(bytes: &[u8]) -> Result<Pool, CodecError> {
     let json: String = open(POOL_1, bytes)?;
     let document: PoolDocument = serde_json::from_str(&json).map_err(content)?;
     Pool::new(&document.metadata.name, &document.spec).map_err(content)
+}
+
+/// Kept like a pool, as the JSON of its document.
+pub(crate) fn encode_reserved(reserved: &Reserved) -> Vec<u8> {
+    let document = ReservedDocument::new(reserved.name().to_string(), reserved.spec());
+    let json = serde_json::to_string(&document).expect("a document of strings is JSON");
+    seal(RESERVED_1, &json)
+}
+
+pub(crate) fn decode_reserved(bytes: &[u8]) -> Result<Reserved, CodecError> {
+    let json: String = open(RESERVED_1, bytes)?;
+    let document: ReservedDocument = serde_json::from_str(&json).map_err(content)?;
+    Reserved::new(&document.metadata.name, &document.spec).map_err(content)
 }
 
 fn seal<R: Encode>(kind: u8, record: &R) -> Vec<u8> {
@@ -193,7 +274,7 @@ fn content(error: impl std::fmt::Display) -> CodecError {
 mod tests {
     use std::fmt::Write as _;
 
-    use ipam_core::PoolSpec;
+    use ipam_core::{PoolSpec, ReservedSpec};
 
     use super::*;
 
@@ -216,6 +297,15 @@ mod tests {
         }
     }
 
+    fn tally() -> Tally {
+        let counts = Counts { held: 1, cooling: 2, quarantined: 3, sticky: 4 };
+        Tally { counts, last_given: Some("10.0.0.1".parse().unwrap()) }
+    }
+
+    fn reserved_spec() -> ReservedSpec {
+        ReservedSpec { ip_version: None, ips: vec!["10.0.0.1".into()] }
+    }
+
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().fold(String::new(), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
@@ -223,9 +313,9 @@ mod tests {
         })
     }
 
-    /// The bytes of format 1 never change: a file written today opens for ever.
+    /// The bytes of a kind never change: a file written today opens for ever.
     #[test]
-    fn bytes_of_format_1() {
+    fn every_kind_of_record() {
         assert_eq!(
             hex(&encode_lease(&lease())),
             concat!(
@@ -249,10 +339,47 @@ mod tests {
                 "fc00f15365",
             )
         );
-        let addresses = ["10.0.0.1", "fd00::1"].map(|text| text.parse().unwrap());
+        let key = StickyKey {
+            namespace: "d".into(),
+            name: "w-0".into(),
+            network: "n".parse().unwrap(),
+            ifname: "eth0".parse().unwrap(),
+        };
+        for (rest, golden) in [
+            (
+                Rest::cooling(Moment(5), Moment(65)),
+                concat!("41", "e94d30cc", "0170", "05", "41", "00"),
+            ),
+            (
+                Rest::quarantine("x".into(), Moment(5), Moment(65)),
+                concat!("41", "3f090f80", "0170", "05", "41", "01", "0178"),
+            ),
+            (
+                Rest::sticky(key, Moment(5), Moment(300)),
+                concat!(
+                    "41",
+                    "79c36468",
+                    "0170",
+                    "05",
+                    "fb2c01",
+                    "02",
+                    "0164",
+                    "03772d30",
+                    "016e",
+                    "0465746830"
+                ),
+            ),
+        ] {
+            assert_eq!(hex(&encode_rest(&"p".parse().unwrap(), &rest)), golden);
+        }
         assert_eq!(
-            hex(&encode_holdings(&addresses)),
-            concat!("31", "22a4db1a", "02", "000a000001", "01fd000000000000000000000000000001")
+            hex(&encode_tally(&tally())),
+            concat!("51", "17d0a5ba", "01", "02", "03", "04", "01", "00", "0a000001")
+        );
+        let reserved = Reserved::new("r", &reserved_spec()).unwrap();
+        assert_eq!(
+            std::str::from_utf8(&encode_reserved(&reserved)[HEADER + 1..]).unwrap(),
+            r#"{"apiVersion":"spiderpool.spidernet.io/v2beta1","kind":"SpiderReservedIP","metadata":{"name":"r"},"spec":{"ipVersion":4,"ips":["10.0.0.1"]}}"#
         );
         let spec = PoolSpec {
             subnet: "10.0.0.0/24".into(),
@@ -270,8 +397,12 @@ mod tests {
     fn records_read_back() {
         let lease = lease();
         assert_eq!(decode_lease(lease.address, &encode_lease(&lease)).unwrap(), lease);
-        let addresses: Vec<IpAddr> = vec!["10.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
-        assert_eq!(decode_holdings(&encode_holdings(&addresses)).unwrap(), addresses);
+        let rest = Rest::quarantine("seen".into(), Moment(1), Moment(u64::MAX));
+        let pool: PoolName = "p".parse().unwrap();
+        assert_eq!(decode_rest(&encode_rest(&pool, &rest)).unwrap(), (pool, rest));
+        assert_eq!(decode_tally(&encode_tally(&tally())).unwrap(), tally());
+        let reserved = Reserved::new("r", &reserved_spec()).unwrap();
+        assert_eq!(decode_reserved(&encode_reserved(&reserved)).unwrap(), reserved);
     }
 
     #[test]
@@ -296,16 +427,15 @@ mod tests {
     fn a_huge_claimed_length_is_refused() {
         let mut payload = vec![0xfd];
         payload.extend_from_slice(&u64::MAX.to_le_bytes());
-        let mut bytes = vec![HOLDINGS_1];
-        bytes.extend_from_slice(&checksum(HOLDINGS_1, &payload).to_le_bytes());
+        let mut bytes = vec![POOL_1];
+        bytes.extend_from_slice(&checksum(POOL_1, &payload).to_le_bytes());
         bytes.extend_from_slice(&payload);
-        assert!(matches!(decode_holdings(&bytes), Err(CodecError::Content(_))));
+        assert!(matches!(decode_pool(&bytes), Err(CodecError::Content(_))));
     }
 
     #[test]
     fn a_record_of_another_kind_is_refused() {
-        let bytes = encode_holdings(&[]);
-        let error = decode_pool(&bytes).unwrap_err();
-        assert_eq!(error, CodecError::Kind { expected: POOL_1, found: HOLDINGS_1 });
+        let error = decode_pool(&encode_tally(&tally())).unwrap_err();
+        assert_eq!(error, CodecError::Kind { expected: POOL_1, found: TALLY_1 });
     }
 }

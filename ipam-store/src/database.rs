@@ -1,16 +1,24 @@
 //! The database file, open: only ever under the lock.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use redb::{ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{
+    Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, StorageBackend,
+    WriteTransaction,
+};
 
+use crate::disk::Disk;
+use crate::durable::{create_directory, io_error, is_there, rename};
 use crate::error::Error;
+use crate::fault::{Fault, Outcome};
 use crate::lock::Lock;
-use crate::schema::{ATTACHMENTS, FORMAT, LEASES, META, META_FORMAT, POOLS};
+use crate::migrate::{format_of, migrate};
+use crate::register::Register;
+use crate::rows;
+use crate::schema::{DEPARTED, FORMAT, META, META_FORMAT, META_REVISION};
 
 /// Where a store lives and how long its lock is waited for.
 #[derive(Debug, Clone)]
@@ -20,10 +28,10 @@ pub(crate) struct Location {
 }
 
 /// The database and the lock. Field order matters: the database closes before the lock opens.
-pub(crate) struct Opened<D> {
-    database: D,
+pub(crate) struct Opened {
+    database: Database,
     path: PathBuf,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Location {
@@ -31,45 +39,66 @@ impl Location {
         self.directory.join("ipam.redb")
     }
 
-    fn lock(&self) -> Result<Lock, Error> {
+    /// Where [`crate::Declared`] is kept.
+    pub(crate) fn declared(&self) -> PathBuf {
+        self.directory.join("declared.yaml")
+    }
+
+    /// A name for a database that is moved away, which nothing has yet.
+    pub(crate) fn aside(&self, unix_seconds: u64) -> Result<PathBuf, Error> {
+        let mut number = 0;
+        loop {
+            let ending = if number == 0 { String::new() } else { format!(".{number}") };
+            let path = self.directory.join(format!("ipam.redb.aside-{unix_seconds}{ending}"));
+            if !is_there(&path)? {
+                return Ok(path);
+            }
+            number += 1;
+        }
+    }
+
+    /// The file that [`crate::spare`] keeps.
+    pub(crate) fn spare(&self) -> PathBuf {
+        self.directory.join("spare")
+    }
+
+    pub(crate) fn lock(&self) -> Result<Lock, Error> {
         Lock::acquire(&self.directory.join("lock"), self.patience)
     }
 
     /// Opens the existing database for one decision.
-    pub(crate) fn open(&self) -> Result<Opened<redb::Database>, Error> {
+    pub(crate) fn open(&self) -> Result<Opened, Error> {
         self.require()?;
         let lock = self.lock()?;
         self.open_locked(lock)
     }
 
-    /// Answers [`Error::Missing`] if there is no file, and only then: a file that cannot be seen
-    /// may hold every address.
+    /// Answers [`Error::Missing`] or [`Error::Lost`] if there is no file, and only then: a file
+    /// that cannot be seen may hold every address.
     fn require(&self) -> Result<(), Error> {
         let path = self.file();
-        if is_there(&path)? { Ok(()) } else { Err(Error::Missing { path }) }
-    }
-
-    /// As [`Self::open`], but makes directory and database first where they are missing.
-    pub(crate) fn open_or_create(&self) -> Result<Opened<redb::Database>, Error> {
-        create_durably(&self.directory)?;
-        let lock = self.lock()?;
-        if !is_there(&self.file())? {
-            self.create()?;
+        if is_there(&path)? {
+            Ok(())
+        } else if is_there(&self.declared())? {
+            Err(Error::Lost { path })
+        } else {
+            Err(Error::Missing { path })
         }
-        self.open_locked(lock)
     }
 
-    fn open_locked(&self, lock: Lock) -> Result<Opened<redb::Database>, Error> {
+    pub(crate) fn open_locked(&self, lock: Lock) -> Result<Opened, Error> {
+        self.require()?;
         let path = self.file();
-        match redb::Database::open(&path) {
-            Ok(database) => Ok(Opened { database, path, _lock: lock }),
-            Err(redb::DatabaseError::Storage(redb::StorageError::Io(error)))
-                if error.kind() == io::ErrorKind::NotFound =>
-            {
-                Err(Error::Missing { path })
-            }
-            Err(error) => Err(database_error("open", &path)(error.into())),
+        let file = OpenOptions::new().read(true).write(true).open(&path);
+        let file = file.map_err(io_error("open", &path))?;
+        // The library would take an empty file for one that is to be filled.
+        if file.metadata().map_err(io_error("look at", &path))?.len() == 0 {
+            return Err(Error::Damaged { path, what: "it is empty".into() });
         }
+        let database = Disk::new(file)
+            .and_then(open_database)
+            .map_err(|error| Fault::from(error).at("open", &path))?;
+        Ok(Opened { database, path, lock })
     }
 
     /// Opens the database for looking only, without writing a byte where that is possible.
@@ -77,150 +106,171 @@ impl Location {
         self.require()?;
         let (path, lock) = (self.file(), self.lock()?);
         match ReadOnlyDatabase::open(&path) {
-            Ok(database) => Ok(Snapshot::Clean(Opened { database, path, _lock: lock })),
+            Ok(database) => Ok(Snapshot::Clean { database, path, lock }),
             // The last writer was killed: only an open for writing puts the file in order.
-            Err(redb::DatabaseError::RepairAborted) => {
-                self.open_locked(lock).map(Snapshot::Repaired)
-            }
-            Err(error) => Err(database_error("open", &path)(error.into())),
+            Err(DatabaseError::RepairAborted) => self.open_locked(lock).map(Snapshot::Repaired),
+            Err(error) => Err(Fault::from(error).at("open", &path)),
         }
     }
 
-    /// Makes the database under another name and renames it: whoever finds the file finds it
-    /// whole, whenever this process or the power goes.
-    fn create(&self) -> Result<(), Error> {
+    /// Makes a database with what `contents` writes, under the lock, and puts it where none is: under
+    /// another name first, so that whoever finds it finds it whole, whenever this process or the
+    /// power goes.
+    ///
+    /// Its first revision is above any that was noted, so that no older copy is taken for it.
+    pub(crate) fn create(
+        &self,
+        lock: &Lock,
+        contents: impl FnOnce(&mut Register<'_>) -> Outcome<()>,
+    ) -> Result<(), Error> {
+        create_directory(&self.directory)?;
         let (path, draft) = (self.file(), self.directory.join("ipam.redb.new"));
+        if is_there(&path)? {
+            return Err(Error::Exists { path });
+        }
         match fs::remove_file(&draft) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(io_error("remove", &draft)(error));
             }
             _ => {}
         }
-        let failed = |error: redb::Error| database_error("create", &draft)(error);
-        let database = redb::Database::create(&draft).map_err(|error| failed(error.into()))?;
-        let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
-        fill(&transaction).map_err(|error| failed(error.into()))?;
-        transaction.commit().map_err(|error| failed(error.into()))?;
-        drop(database);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&draft);
+        let file = file.map_err(io_error("create", &draft))?;
+        let made =
+            Disk::new(file).and_then(open_database).map_err(Fault::from).and_then(|database| {
+                create_tables(&database, lock.noted().unwrap_or_default(), contents)
+            });
+        made.map_err(|fault| fault.at("create", &draft))?;
         File::open(&draft).and_then(|file| file.sync_all()).map_err(io_error("sync", &draft))?;
-        fs::rename(&draft, &path).map_err(io_error("rename", &draft))?;
-        sync_directory(&self.directory)
+        rename(&draft, &path)
     }
 }
 
-/// Whether anything stands at `path`, a broken link included. Only "no such file" means no.
-fn is_there(path: &Path) -> Result<bool, Error> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(io_error("look for", path)(error)),
+/// Opens the database on a storage that is not empty, or makes an empty one.
+pub(crate) fn open_database(storage: impl StorageBackend) -> Result<Database, DatabaseError> {
+    redb::Builder::new().create_with_backend(storage)
+}
+
+/// Creates all tables of a database, at a revision above `noted`, with what `fill` writes.
+pub(crate) fn create_tables(
+    database: &Database,
+    noted: u64,
+    fill: impl FnOnce(&mut Register<'_>) -> Outcome<()>,
+) -> Outcome<()> {
+    let transaction = begin(database)?;
+    {
+        transaction.open_table(DEPARTED)?;
+        let mut register = Register::open(&transaction)?;
+        register.meta.insert(META_FORMAT, FORMAT)?;
+        register.meta.insert(META_REVISION, noted + 1)?;
+        fill(&mut register)?;
     }
+    Ok(transaction.commit()?)
 }
 
-/// Creates a directory with those above it, and syncs each into the one that holds it.
-fn create_durably(directory: &Path) -> Result<(), Error> {
-    let missing: Vec<&Path> = directory.ancestors().take_while(|path| !path.exists()).collect();
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(io_error("create", directory))?;
-    missing.iter().filter_map(|path| path.parent()).try_for_each(|parent| {
-        // The parent of a relative path's first part is empty and means the current directory.
-        let here = Path::new(".");
-        sync_directory(if parent.as_os_str().is_empty() { here } else { parent })
-    })
+/// A transaction that survives power loss once it is committed, and after which no kill makes the
+/// next open scan the file.
+pub(crate) fn begin(database: &Database) -> Outcome<WriteTransaction> {
+    let mut transaction = database.begin_write()?;
+    // Implies two-phase commit, which a commit needs to survive any torn write.
+    transaction.set_quick_repair(true);
+    Ok(transaction)
 }
 
-fn sync_directory(directory: &Path) -> Result<(), Error> {
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(io_error("sync", directory))
-}
+impl Opened {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
 
-fn fill(transaction: &WriteTransaction) -> Result<(), redb::TableError> {
-    transaction.open_table(META)?.insert(META_FORMAT, FORMAT)?;
-    transaction.open_table(POOLS)?;
-    transaction.open_table(LEASES)?;
-    transaction.open_table(ATTACHMENTS)?;
-    Ok(())
-}
+    /// Closes the database and keeps the lock.
+    pub(crate) fn close(self) -> Lock {
+        let Self { database, lock, .. } = self;
+        drop(database);
+        lock
+    }
 
-impl Opened<redb::Database> {
-    /// A transaction that survives power loss once it is committed, and after which no kill makes
-    /// the next open scan the file.
-    pub(crate) fn write(&self) -> Result<WriteTransaction, Error> {
-        let mut transaction = self
-            .database
-            .begin_write()
-            .map_err(|error| database_error("write to", &self.path)(error.into()))?;
-        // Implies two-phase commit, which a commit needs to survive any torn write.
-        transaction.set_quick_repair(true);
-        check_format(&self.path, transaction.open_table(META))?;
+    /// How much of the file is in use, in bytes.
+    pub(crate) fn used_bytes(&self) -> Outcome<u64> {
+        let stats = begin(&self.database)?.stats()?;
+        Ok(stats.allocated_pages() * u64::try_from(stats.page_size()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn lock(&self) -> &Lock {
+        &self.lock
+    }
+
+    pub(crate) fn database(&mut self) -> &mut Database {
+        &mut self.database
+    }
+
+    /// A transaction on tables of the current format, in a file that is no older copy of itself.
+    pub(crate) fn write(&self) -> Outcome<WriteTransaction> {
+        let transaction = begin(&self.database)?;
+        migrate(&transaction)?;
+        let revision = rows::number(&transaction.open_table(META)?, META_REVISION)?;
+        check_revision(revision, self.lock.noted())?;
         Ok(transaction)
     }
+
+    /// A transaction whatever the format is.
+    pub(crate) fn write_any_format(&self) -> Outcome<WriteTransaction> {
+        begin(&self.database)
+    }
+}
+
+/// A database that knows fewer commits than were made was put back, or fell back: since then
+/// addresses may have been given that it takes for free.
+fn check_revision(revision: Option<u64>, noted: Option<u64>) -> Outcome<()> {
+    let (revision, noted) = (revision.unwrap_or_default(), noted.unwrap_or_default());
+    if revision >= noted {
+        return Ok(());
+    }
+    Err(Fault::Disagreement(format!(
+        "it is an older copy: it has revision {revision}, revision {noted} was written"
+    )))
 }
 
 /// A database open for looking.
 pub(crate) enum Snapshot {
-    Clean(Opened<ReadOnlyDatabase>),
-    Repaired(Opened<redb::Database>),
+    Clean { database: ReadOnlyDatabase, path: PathBuf, lock: Lock },
+    Repaired(Opened),
 }
 
 impl Snapshot {
     pub(crate) fn path(&self) -> &Path {
         match self {
-            Self::Clean(opened) => &opened.path,
+            Self::Clean { path, .. } => path,
             Self::Repaired(opened) => &opened.path,
         }
     }
 
-    pub(crate) fn read(&self) -> Result<ReadTransaction, Error> {
+    fn lock(&self) -> &Lock {
+        match self {
+            Self::Clean { lock, .. } => lock,
+            Self::Repaired(opened) => &opened.lock,
+        }
+    }
+
+    /// A transaction on a file of this format or an older one, which lacks tables.
+    pub(crate) fn read(&self) -> Outcome<ReadTransaction> {
         let transaction = match self {
-            Self::Clean(opened) => opened.database.begin_read(),
-            Self::Repaired(opened) => opened.database.begin_read(),
+            Self::Clean { database, .. } => database.begin_read()?,
+            Self::Repaired(opened) => opened.database.begin_read()?,
         };
-        let transaction =
-            transaction.map_err(|error| database_error("read", self.path())(error.into()))?;
-        check_format(self.path(), transaction.open_table(META))?;
-        Ok(transaction)
+        match format_of(transaction.open_table(META))? {
+            0 => Err(Fault::Foreign),
+            1..=FORMAT => {
+                let revision = rows::number(&transaction.open_table(META)?, META_REVISION)?;
+                check_revision(revision, self.lock().noted())?;
+                Ok(transaction)
+            }
+            found => Err(Fault::Newer { found }),
+        }
     }
 }
 
-/// Refuses a file of another program or of a newer format.
-fn check_format(
-    path: &Path,
-    meta: Result<impl ReadableTable<&'static str, u64>, redb::TableError>,
-) -> Result<(), Error> {
-    let failed = database_error("read", path);
-    let found = match meta {
-        // A database of somebody else's: ours has had the table since it was created.
-        Err(redb::TableError::TableDoesNotExist(_)) => None,
-        Err(error) => return Err(failed(error.into())),
-        Ok(meta) => meta.get(META_FORMAT).map_err(|e| failed(e.into()))?.map(|row| row.value()),
-    };
-    let path = path.to_path_buf();
-    match found {
-        Some(FORMAT) => Ok(()),
-        Some(found) => Err(Error::Newer { path, found, known: FORMAT }),
-        None => Err(Error::Foreign { path }),
-    }
-}
-
-/// Makes a transaction durable.
-pub(crate) fn commit(transaction: WriteTransaction, path: &Path) -> Result<(), Error> {
-    transaction.commit().map_err(|error| database_error("commit to", path)(error.into()))
-}
-
-pub(crate) fn database_error(
-    operation: &'static str,
-    path: &Path,
-) -> impl Fn(redb::Error) -> Error + use<> {
-    let path = path.to_path_buf();
-    move |source| Error::Database { operation, path: path.clone(), source: Box::new(source) }
-}
-
-fn io_error(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> Error + use<> {
-    let path = path.to_path_buf();
-    move |source| Error::Io { operation, path: path.clone(), source }
+/// Makes a transaction durable. A failure leaves the database as it was before; this process must
+/// not write to it again.
+pub(crate) fn commit(transaction: WriteTransaction) -> Outcome<()> {
+    Ok(transaction.commit()?)
 }

@@ -7,17 +7,34 @@ use std::time::Duration;
 
 use ipam_core::{NotDecided, Refused, Rejection};
 
-use crate::codec::CodecError;
+use crate::fault::Fault;
 
 /// The store failed. Nothing was changed unless a commit had already succeeded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no database. Nothing is created on the way: apply pools first.
+    /// There is no database, and there never was one here. Nothing is created on the way: apply
+    /// pools first.
     #[error("no database at {}: apply pools on this node first (ipamctl apply)", path.display())]
     Missing {
         /// The database file.
         path: PathBuf,
+    },
+    /// The database is gone. Who held what is not known, so nothing is handed out until it is
+    /// rebuilt.
+    #[error("database {} is gone, though pools were applied here: no address is handed out before `ipamctl rebuild`", path.display())]
+    Lost {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The database is damaged. What it says cannot be trusted, so nothing is handed out until it
+    /// is rebuilt, or its indexes are.
+    #[error("database {} is damaged: {what}: no address is handed out before `ipamctl verify` or `ipamctl rebuild`", path.display())]
+    Damaged {
+        /// The database file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
     },
     /// Somebody else held the lock for too long: try again.
     #[error("waited {} ms for the lock {}{}: try again", waited.as_millis(), path.display(), held_by(holder.as_ref()))]
@@ -29,7 +46,8 @@ pub enum Error {
         /// Who holds it, as far as the kernel tells.
         holder: Option<Holder>,
     },
-    /// A newer program has written the database: use that program.
+    /// A newer program has written the database: use that program. Releases are accepted all the
+    /// same.
     #[error("database {} has format {found}, this program knows up to {known}: update this program", path.display())]
     Newer {
         /// The database file.
@@ -45,18 +63,14 @@ pub enum Error {
         /// The database file.
         path: PathBuf,
     },
-    /// A record is damaged.
-    #[error("database {} is damaged at {what}: {source}", path.display())]
-    Corrupt {
+    /// There is a database already, where one was to be created.
+    #[error("{} is there already", path.display())]
+    Exists {
         /// The database file.
         path: PathBuf,
-        /// Which record.
-        what: String,
-        /// How it is damaged.
-        source: CodecError,
     },
     /// The operating system refused an operation on a file.
-    #[error("{operation} {}: {source}", path.display())]
+    #[error("{operation} {}: {source}{}", path.display(), remedy(source))]
     Io {
         /// What was attempted.
         operation: &'static str,
@@ -77,6 +91,31 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the disk has no room, or this user no more of it.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_full(source))
+    }
+
+    /// Whether the database cannot say who holds what, so that only a rebuild helps.
+    pub fn needs_rebuild(&self) -> bool {
+        matches!(self, Self::Lost { .. } | Self::Damaged { .. })
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// What to do about an errno that an operator meets.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        _ if is_full(error) => ": free some space; addresses can still be released",
+        io::ErrorKind::ReadOnlyFilesystem => ": mount it read-write again",
+        _ => "",
+    }
+}
+
 /// A process that holds the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
@@ -84,11 +123,16 @@ pub struct Holder {
     pub pid: u32,
     /// Its command's name, at most 15 bytes.
     pub command: String,
+    /// For how long, where it noted that.
+    pub held: Option<Duration>,
 }
 
 fn held_by(holder: Option<&Holder>) -> String {
     match holder {
-        Some(Holder { pid, command }) => format!(", held by {command} (pid {pid})"),
+        Some(Holder { pid, command, held: Some(held) }) => {
+            format!(", held by {command} (pid {pid}) for {} ms", held.as_millis())
+        }
+        Some(Holder { pid, command, held: None }) => format!(", held by {command} (pid {pid})"),
         None => String::new(),
     }
 }
@@ -105,12 +149,24 @@ pub enum AllocateError {
     Store(#[from] Error),
 }
 
-impl From<NotDecided<Error>> for AllocateError {
-    fn from(error: NotDecided<Error>) -> Self {
+/// Why a decision inside a transaction was not made.
+pub(crate) enum Undecided {
+    Refused(Box<Refused>),
+    Fault(Fault),
+}
+
+impl From<NotDecided<Fault>> for Undecided {
+    fn from(error: NotDecided<Fault>) -> Self {
         match error {
             NotDecided::Refused(refused) => Self::Refused(refused),
-            NotDecided::Ledger(error) => Self::Store(error),
+            NotDecided::Ledger(fault) => Self::Fault(fault),
         }
+    }
+}
+
+impl From<Fault> for Undecided {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
     }
 }
 
@@ -124,6 +180,31 @@ pub enum ApplyError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] Error),
+}
+
+/// Why documents were not applied, inside a transaction.
+pub(crate) enum Unapplied {
+    Rejected(Vec<Rejection>),
+    Store(Error),
+    Fault(Fault),
+}
+
+impl From<Vec<Rejection>> for Unapplied {
+    fn from(rejections: Vec<Rejection>) -> Self {
+        Self::Rejected(rejections)
+    }
+}
+
+impl From<Error> for Unapplied {
+    fn from(error: Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Fault> for Unapplied {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
 }
 
 struct Rejections<'a>(&'a [Rejection]);

@@ -10,14 +10,30 @@
 //! leaves the store unusable for the next.
 #![warn(clippy::unwrap_used)]
 
+mod boot;
+mod clock;
 mod codec;
+mod contents;
 mod database;
+mod declared;
+mod disk;
+mod durable;
 mod error;
+mod fault;
+mod free_runs;
+mod indexes;
+mod ledger;
 mod lock;
+mod migrate;
+mod register;
+mod rows;
 mod schema;
+mod spare;
 mod store;
-mod tables;
+mod tally;
 
-pub use codec::CodecError;
+pub use clock::now;
+pub use contents::{Contents, Counters, PoolCounters, Resting};
+pub use declared::{Changes, Declared};
 pub use error::{AllocateError, ApplyError, Error, Holder};
-pub use store::{Contents, Grant, Request, Store};
+pub use store::{Grant, Request, Store, Verdict};

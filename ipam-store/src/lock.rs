@@ -4,43 +4,45 @@
 //! that opens it. The kernel releases the lock when its holder dies, however it dies, so there is
 //! no stale lock. The lock that the database library takes itself is no substitute: it does not
 //! wait, and later releases change its kind.
+//!
+//! The file's one line says who held the lock last, since when, and the revision that the database
+//! had reached. It is a note for people, and a witness: a database that knows fewer commits than
+//! were noted is an older copy.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::{Error, Holder};
 
 /// The lock, held until this is dropped or the process ends.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
+    noted: Option<u64>,
 }
 
 impl Lock {
-    /// Waits for the lock, at most `patience`. The kernel wakes waiters in the order of their arrival,
-    /// though one who comes at the very moment of a release may be faster.
+    /// Waits for the lock, at most `patience`. The kernel wakes waiters in the order of their
+    /// arrival, though one who comes at the very moment of a release may be faster.
     pub(crate) fn acquire(path: &Path, patience: Duration) -> Result<Self, Error> {
         let failed = |operation| {
             move |source: io::Error| Error::Io { operation, path: path.to_path_buf(), source }
         };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(failed("open the lock file"))?;
+        let file = open(path).map_err(failed("open the lock file"))?;
         match file.try_lock() {
-            Ok(()) => return Ok(Self { _file: file }),
+            Ok(()) => return Ok(Self::taken(file)),
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
         }
         let inode = file.metadata().map_err(failed("look at the lock file"))?.ino();
+        let asleep = file.try_clone().map_err(failed("duplicate the lock file"))?;
         // flock has no deadline, so a thread of its own waits. If it gets the lock after the
         // deadline, nobody receives the file, and dropping it releases the lock again.
         let (sender, receiver) = mpsc::sync_channel(1);
@@ -51,24 +53,117 @@ impl Lock {
                 drop(sender.send(outcome));
             })
             .map_err(failed("start a thread that waits for the lock"))?;
-        match receiver.recv_timeout(patience) {
-            Ok(Ok(file)) => Ok(Self { _file: file }),
+        let waited = shortened(patience);
+        match receiver.recv_timeout(waited) {
+            Ok(Ok(file)) => Ok(Self::taken(file)),
             Ok(Err(source)) => Err(failed("lock")(source)),
-            Err(_) => Err(Error::Busy {
-                path: path.to_path_buf(),
-                waited: patience,
-                holder: holder_of(inode),
-            }),
+            Err(_) => {
+                let note = Note::read(&asleep);
+                Err(Error::Busy {
+                    path: path.to_path_buf(),
+                    waited,
+                    holder: holder_of(inode, note.as_ref()),
+                })
+            }
         }
+    }
+
+    fn taken(file: File) -> Self {
+        let noted = Note::read(&file).map(|note| note.revision);
+        let lock = Self { file, noted };
+        lock.write(noted.unwrap_or_default());
+        lock
+    }
+
+    /// The revision that the database had reached, as far as somebody noted it.
+    pub(crate) fn noted(&self) -> Option<u64> {
+        self.noted
+    }
+
+    /// Notes that the database has reached a revision. Only after its commit is durable.
+    pub(crate) fn note(&self, revision: u64) {
+        self.write(revision);
+    }
+
+    /// Not synced, and no failure: a note that is lost says less, never something wrong.
+    fn write(&self, revision: u64) {
+        let note = Note { pid: std::process::id(), since_ms: now_ms(), revision };
+        drop(self.file.write_all_at(note.line().as_bytes(), 0));
+    }
+}
+
+/// A file system that became read-only still lets its files be locked for looking.
+fn open(path: &Path) -> io::Result<File> {
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    match opened {
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(path),
+        other => other,
+    }
+}
+
+/// Up to a tenth less, so that many who began to wait together do not all come back together.
+fn shortened(patience: Duration) -> Duration {
+    let nanoseconds = u32::try_from(clock_gettime(ClockId::Boottime).tv_nsec).unwrap_or_default();
+    let draw = (std::process::id() ^ nanoseconds) % 100;
+    patience.saturating_sub(patience * draw / 1000)
+}
+
+fn now_ms() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    u64::try_from(now.tv_sec * 1000 + now.tv_nsec / 1_000_000).unwrap_or_default()
+}
+
+/// The line in the lock file.
+#[derive(Debug, PartialEq, Eq)]
+struct Note {
+    pid: u32,
+    /// On `CLOCK_BOOTTIME`.
+    since_ms: u64,
+    revision: u64,
+}
+
+/// Enough for three numbers and a checksum; always written whole.
+const NOTE_LENGTH: usize = 80;
+
+impl Note {
+    fn line(&self) -> String {
+        let text = format!("pid {} since {} revision {}", self.pid, self.since_ms, self.revision);
+        let line = format!("{text} {:08x}", crc32fast::hash(text.as_bytes()));
+        format!("{line:<width$}\n", width = NOTE_LENGTH - 1)
+    }
+
+    fn read(file: &File) -> Option<Self> {
+        let mut line = [0; NOTE_LENGTH];
+        file.read_exact_at(&mut line, 0).ok()?;
+        Self::parse(std::str::from_utf8(&line).ok()?.trim_end())
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let (text, checksum) = line.rsplit_once(' ')?;
+        if u32::from_str_radix(checksum, 16) != Ok(crc32fast::hash(text.as_bytes())) {
+            return None;
+        }
+        let mut words = text.split(' ');
+        let mut number = |name| (words.next() == Some(name)).then(|| words.next()).flatten();
+        Some(Self {
+            pid: number("pid")?.parse().ok()?,
+            since_ms: number("since")?.parse().ok()?,
+            revision: number("revision")?.parse().ok()?,
+        })
     }
 }
 
 /// Who holds the `flock` of this inode, by `/proc/locks`; for people, so any doubt is `None`.
-fn holder_of(inode: u64) -> Option<Holder> {
+fn holder_of(inode: u64, note: Option<&Note>) -> Option<Holder> {
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     let pid = locks.lines().find_map(|line| flock_owner(line, inode))?;
     let command = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    Some(Holder { pid, command: command.trim_end().to_string() })
+    let since_ms = note.filter(|note| note.pid == pid).map(|note| note.since_ms);
+    Some(Holder {
+        pid,
+        command: command.trim_end().to_string(),
+        held: since_ms.map(|since| Duration::from_millis(now_ms().saturating_sub(since))),
+    })
 }
 
 /// The owner in a line such as `7: FLOCK  ADVISORY  WRITE 4242 fe:00:917 0 EOF`. Waiters have
@@ -92,8 +187,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         let held = Lock::acquire(&path, Duration::ZERO).unwrap();
-        let error = Lock::acquire(&path, Duration::from_millis(20)).unwrap_err().to_string();
-        assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
+        let error = Lock::acquire(&path, Duration::from_millis(20)).unwrap_err();
+        let Error::Busy { waited, holder: Some(holder), .. } = error else { panic!("{error}") };
+        assert!(waited <= Duration::from_millis(20) && waited >= Duration::from_millis(18));
+        assert_eq!(holder.pid, std::process::id());
+        assert!(holder.held.is_some_and(|held| held >= waited && held.as_secs() < 60));
         let waiter = thread::spawn({
             let path = path.clone();
             move || Lock::acquire(&path, Duration::from_secs(60)).map(drop)
@@ -102,6 +200,23 @@ mod tests {
         waiter.join().unwrap().unwrap();
         // The waiter that gave up above must not keep the lock when it gets it at last.
         drop(Lock::acquire(&path, Duration::from_secs(60)).unwrap());
+    }
+
+    #[test]
+    fn the_revision_is_handed_on_and_a_damaged_note_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let lock = Lock::acquire(&path, Duration::ZERO).unwrap();
+        assert_eq!(lock.noted(), None);
+        lock.note(7);
+        drop(lock);
+        assert_eq!(Lock::acquire(&path, Duration::ZERO).unwrap().noted(), Some(7));
+        let text = std::fs::read_to_string(&path).unwrap().replace("revision 7", "revision 8");
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(Lock::acquire(&path, Duration::ZERO).unwrap().noted(), None);
+        let longest = Note { pid: u32::MAX, since_ms: 1 << 42, revision: 1 << 40 };
+        assert_eq!(longest.line().len(), NOTE_LENGTH);
+        assert_eq!(Note::parse(longest.line().trim_end()), Some(longest));
     }
 
     #[test]

@@ -1,32 +1,34 @@
 //! The store: where pools and leases are remembered.
 
+use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipam_core::{
-    Attachment, Change, Demand, Lease, NetnsRef, Policy, Pool, Stamp, StickyNames, Strategy,
-    WhenOnlyCooling, decide,
+    Attachment, Demand, Facts, Lease, NetnsRef, Policy, Pool, PoolName, Rest, Stamp, WhyFreed,
+    decide, reclaim,
 };
 
-use crate::codec;
-use crate::database::{Location, commit};
-use crate::error::{AllocateError, ApplyError, Error};
-use crate::tables::{self, Removed, Tables};
-
-/// The store does not remember rests yet, so that a released address is free at once.
-const POLICY: Policy = Policy {
-    strategy: Strategy::Lowest,
-    cooldown_seconds: 0,
-    when_only_cooling: WhenOnlyCooling::TakeOldest,
-    sticky: StickyNames::None,
-    sticky_seconds: 0,
-};
+use crate::clock;
+use crate::contents::{Contents, Counters};
+use crate::database::{Location, Opened, commit};
+use crate::declared::{Changes, Declared};
+use crate::durable::{create_directory, io_error, is_there, rename};
+use crate::error::{AllocateError, ApplyError, Error, Unapplied, Undecided};
+use crate::fault::{Fault, Outcome};
+use crate::migrate::{depart, take_departed};
+use crate::register::Register;
+use crate::rows;
+use crate::spare;
 
 /// The pools and leases of one node, in one directory.
 ///
 /// A `Store` is a place, not an open file: each method waits for the node-wide lock, opens the
 /// database, does one transaction and closes it, so that no method holds anything while its
-/// caller does something else. It is `Send + Sync`, and all methods block.
+/// caller does something else. It is `Send + Sync`, and all methods block; an async program calls
+/// them where blocking is allowed (see the example `spawn_blocking`).
 ///
 /// # Guarantees
 ///
@@ -37,8 +39,8 @@ const POLICY: Policy = Policy {
 ///
 /// ```
 /// use std::time::Duration;
-/// use ipam_core::{Asker, Attachment, Demand, Pool, PoolSpec, Stamp};
-/// use ipam_store::{Request, Store};
+/// use ipam_core::{Asker, Attachment, Demand, Pool, PoolSpec};
+/// use ipam_store::{Declared, Request, Store};
 ///
 /// # let directory = tempfile::tempdir()?;
 /// let store = Store::new(directory.path(), Duration::from_secs(10));
@@ -48,7 +50,7 @@ const POLICY: Policy = Policy {
 ///     default: Some(true),
 ///     ..PoolSpec::default()
 /// };
-/// store.apply(&[Pool::new("master-192", &spec)?])?;
+/// store.apply(&Declared::pools([Pool::new("master-192", &spec)?]))?;
 ///
 /// let attachment = Attachment {
 ///     network: "ipvlan-eth1".parse()?,
@@ -57,15 +59,21 @@ const POLICY: Policy = Policy {
 /// };
 /// let asker = Asker::new("master".parse()?, "kube-system/ipvlan-eth1".parse()?);
 /// let demand = Demand::new(attachment.clone(), asker);
-/// let grants = store.allocate(&Request { demand, netns: None, since: Stamp::default() })?;
+/// let grants = store.allocate(&Request { demand, netns: None })?;
 /// assert_eq!(grants[0].lease.address.to_string(), "192.168.0.156");
 /// assert_eq!(store.release(&attachment)?.len(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Store {
     location: Location,
+    policy: Policy,
+    clock: Clock,
+    watcher: Watcher,
 }
+
+type Clock = Arc<dyn Fn() -> Stamp + Send + Sync>;
+type Watcher = Arc<dyn Fn(&Lease, WhyFreed) + Send + Sync>;
 
 /// What an attachment asks for, and what is remembered about it.
 #[derive(Debug, Clone)]
@@ -74,8 +82,6 @@ pub struct Request {
     pub demand: Demand,
     /// The network namespace, where the runtime told.
     pub netns: Option<NetnsRef>,
-    /// Now.
-    pub since: Stamp,
 }
 
 /// An address that was handed out, with the pool it came from as it was at that moment.
@@ -87,19 +93,57 @@ pub struct Grant {
     pub pool: Pool,
 }
 
-/// Everything that a store remembers, at one moment.
+/// What [`Store::verify`] found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Contents {
-    /// The pools, by name.
-    pub pools: Vec<Pool>,
-    /// The leases, by address.
-    pub leases: Vec<Lease>,
+pub struct Verdict {
+    /// What is wrong, one line each; empty if nothing is.
+    pub faults: Vec<String>,
+    /// Whether the indexes were made anew, after which nothing is wrong.
+    pub repaired: bool,
+}
+
+/// Whether a transaction has something to commit.
+struct Done<T> {
+    answer: T,
+    changed: bool,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("location", &self.location).finish_non_exhaustive()
+    }
 }
 
 impl Store {
     /// The store in `directory`, whose lock is waited for at most `patience`. Touches nothing.
+    ///
+    /// Its policy is [`Policy::default`], its clock [`crate::now`].
     pub fn new(directory: impl Into<PathBuf>, patience: Duration) -> Self {
-        Self { location: Location { directory: directory.into(), patience } }
+        Self {
+            location: Location { directory: directory.into(), patience },
+            policy: Policy::default(),
+            clock: Arc::new(clock::now),
+            watcher: Arc::new(|_, _| {}),
+        }
+    }
+
+    /// The same store under another policy.
+    #[must_use]
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// The same store with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: impl Fn() -> Stamp + Send + Sync + 'static) -> Self {
+        Self { clock: Arc::new(clock), ..self }
+    }
+
+    /// The same store, which tells `watcher` of each lease that it has freed although nobody
+    /// released it: once it is durable, for a log.
+    #[must_use]
+    pub fn with_watcher(self, watcher: impl Fn(&Lease, WhyFreed) + Send + Sync + 'static) -> Self {
+        Self { watcher: Arc::new(watcher), ..self }
     }
 
     /// The directory.
@@ -107,33 +151,45 @@ impl Store {
         &self.location.directory
     }
 
-    /// Stores the pools, all or none, and creates the store if there is none. Answers what became
-    /// of each.
+    /// Stores pools and reserved addresses, all or none, and creates the store if there never was
+    /// one in its directory. Answers what became of each.
     ///
     /// # Errors
     ///
     /// [`ApplyError::Rejected`] names each pool that breaks a rule of [`ipam_core::apply`]:
-    /// correct the documents. [`ApplyError::Store`] if nothing could be stored.
-    pub fn apply(&self, pools: &[Pool]) -> Result<Vec<Change>, ApplyError> {
-        let opened = self.location.open_or_create()?;
-        let transaction = opened.write()?;
-        let path = self.location.file();
-        let changes = {
-            let mut tables = Tables::open(&transaction, &path)?;
-            let (stored, leases) = (tables.pools()?, tables.leases()?);
-            let changes =
-                ipam_core::apply(&stored, pools, &leases).map_err(ApplyError::Rejected)?;
-            for (pool, _) in
-                pools.iter().zip(&changes).filter(|(_, change)| **change != Change::Unchanged)
-            {
-                tables.put_pool(pool)?;
-            }
-            changes
-        };
-        if changes.iter().any(|change| *change != Change::Unchanged) {
-            commit(transaction, &path)?;
+    /// correct the documents. [`ApplyError::Store`] if nothing could be stored;
+    /// [`Error::needs_rebuild`] if there was a store and it has to be rebuilt first.
+    pub fn apply(&self, wanted: &Declared) -> Result<Changes, ApplyError> {
+        create_directory(&self.location.directory)?;
+        let lock = self.location.lock()?;
+        let is_new = !is_there(&self.location.file())? && !is_there(&self.location.declared())?;
+        if is_new {
+            // Documents that break a rule must not leave an empty store behind.
+            let contents = Contents::default();
+            let (changes, merged) = wanted.merge(&contents).map_err(ApplyError::Rejected)?;
+            self.location
+                .create(&lock, |register| Contents::from(merged.clone()).write(register))?;
+            merged.write(&self.location.declared())?;
+            return Ok(changes);
         }
-        Ok(changes)
+        let opened = self.location.open_locked(lock)?;
+        let declared = self.location.declared();
+        let outcome = self.transact(&opened, |register, _| {
+            let (changes, merged) = wanted.merge(&register.contents()?)?;
+            // Before the commit: if it fails, the file says more than is stored, and a rebuild
+            // brings what the operator wanted.
+            merged.write(&declared)?;
+            let is_different = changes.are_some();
+            if is_different {
+                register.declare(&merged)?;
+            }
+            Ok::<_, Unapplied>(Done { answer: changes, changed: is_different })
+        });
+        outcome.map_err(|error| match error {
+            Unapplied::Rejected(rejections) => ApplyError::Rejected(rejections),
+            Unapplied::Store(error) => error.into(),
+            Unapplied::Fault(fault) => fault.at("write to", opened.path()).into(),
+        })
     }
 
     /// Hands out the addresses that [`ipam_core::decide`] chooses for the demand, all or none.
@@ -144,49 +200,145 @@ impl Store {
     /// attachment may hold already stays as it is. [`AllocateError::Store`] if the store failed.
     pub fn allocate(&self, request: &Request) -> Result<Vec<Grant>, AllocateError> {
         let opened = self.location.open()?;
-        let transaction = opened.write()?;
-        let path = self.location.file();
-        let Request { demand, netns, since } = request;
-        let grants = {
-            let mut tables = Tables::open(&transaction, &path)?;
-            let pools = tables.pools()?;
+        let spare = self.location.spare();
+        spare::keep(&spare).map_err(io_error("keep space for releases in", &spare))?;
+        let Request { demand, netns } = request;
+        let outcome = self.transact(&opened, |register, now| {
+            let pools = register.pools()?;
             let demands = std::slice::from_ref(demand);
-            let decision = decide(demands, &pools, &POLICY, since.moment, &tables)?;
-            let grants: Vec<Grant> = decision
-                .grants
-                .iter()
-                .map(|grant| Grant {
-                    lease: grant.lease(demand, netns.as_ref(), since),
-                    pool: grant.pool.clone(),
-                })
-                .collect();
-            tables.put_leases(&demand.attachment, grants.iter().map(|grant| &grant.lease))?;
-            grants
-        };
-        commit(transaction, &path)?;
-        Ok(grants)
+            let decision = decide(demands, &pools, &self.policy, now.moment, register)?;
+            for address in &decision.woken {
+                register.wake(*address)?;
+            }
+            let mut grants = Vec::with_capacity(decision.grants.len());
+            for grant in &decision.grants {
+                let lease = grant.lease(demand, netns.as_ref(), now);
+                register.give(grant, &lease)?;
+                grants.push(Grant { lease, pool: grant.pool.clone() });
+            }
+            Ok::<_, Undecided>(Done { answer: grants, changed: true })
+        });
+        outcome.map_err(|error| match error {
+            Undecided::Refused(refused) => AllocateError::Refused(refused),
+            Undecided::Fault(fault) => fault.at("write to", opened.path()).into(),
+        })
     }
 
     /// Frees all that an attachment holds and answers what that was; empty if it held nothing or
-    /// there is no database.
+    /// nothing was ever applied here. Works on a full disk. In a file of a newer format it is
+    /// written down for the programs that know it, and the answer is empty.
     ///
     /// # Errors
     ///
-    /// Any [`Error`]: the addresses are still held, try again.
+    /// Any [`Error`]: the addresses are still held, try again. If [`Error::needs_rebuild`] says so
+    /// there is nothing to try: a rebuild takes only what lives.
     pub fn release(&self, attachment: &Attachment) -> Result<Vec<Lease>, Error> {
         let opened = match self.location.open() {
             Err(Error::Missing { .. }) => return Ok(Vec::new()),
             other => other?,
         };
-        let transaction = opened.write()?;
-        let path = self.location.file();
-        let Removed::Leases(leases) =
-            Tables::open(&transaction, &path)?.remove_leases(attachment)?
-        else {
-            return Ok(Vec::new());
-        };
-        commit(transaction, &path)?;
-        Ok(leases)
+        match self.release_from(&opened, attachment) {
+            Err(error) if error.is_full() => {
+                let lock = opened.close();
+                let spare = self.location.spare();
+                spare::give_up(&spare).map_err(io_error("give up", &spare))?;
+                self.release_from(&self.location.open_locked(lock)?, attachment)
+            }
+            other => other,
+        }
+    }
+
+    fn release_from(&self, opened: &Opened, attachment: &Attachment) -> Result<Vec<Lease>, Error> {
+        let outcome = self.transact(opened, |register, now| {
+            let changed = !register.holds_nothing(attachment)?;
+            let answer = register.release(attachment, &self.policy, now.moment)?;
+            Ok::<_, Fault>(Done { answer, changed })
+        });
+        match outcome {
+            Err(Fault::Newer { .. }) => {
+                self.depart(opened, attachment).map_err(|fault| fault.at("write to", opened.path()))
+            }
+            other => other.map_err(|fault| fault.at("write to", opened.path())),
+        }
+    }
+
+    fn depart(&self, opened: &Opened, attachment: &Attachment) -> Outcome<Vec<Lease>> {
+        let transaction = opened.write_any_format()?;
+        if depart(&transaction, attachment, (self.clock)().unix_seconds)? {
+            commit(transaction)?;
+        }
+        Ok(Vec::new())
+    }
+
+    /// Frees the leases that [`ipam_core::reclaim`] finds dead by the facts, and answers them.
+    ///
+    /// Gather the facts before, without holding anything: [`Facts::snapshot`] keeps what was
+    /// allocated meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`]: nothing was freed.
+    pub fn reclaim(&self, facts: &Facts) -> Result<Vec<(Lease, WhyFreed)>, Error> {
+        let opened = self.location.open()?;
+        let outcome = self.transact(&opened, |register, now| {
+            let leases = register.leases()?;
+            let freed = reclaim(&leases, facts).freed;
+            let mut answer = Vec::with_capacity(freed.len());
+            for (lease, why) in freed {
+                register.end(lease, &self.policy, now.moment)?;
+                answer.push((lease.clone(), why));
+            }
+            let changed = !answer.is_empty();
+            Ok::<_, Fault>(Done { answer, changed })
+        });
+        let freed = outcome.map_err(|fault| fault.at("write to", opened.path()))?;
+        self.tell(&freed);
+        Ok(freed)
+    }
+
+    /// Lets an address that nobody holds rest, for instance in quarantine. Answers `false` if
+    /// somebody holds it or `pool` is not stored.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`]: nothing changed.
+    pub fn rest(&self, address: IpAddr, pool: &PoolName, rest: &Rest) -> Result<bool, Error> {
+        let opened = self.location.open()?;
+        let outcome = self.transact(&opened, |register, _| {
+            let is_stored = register.pools()?.iter().any(|known| known.name() == pool);
+            let changed = is_stored && rows::lease(&register.leases, address)?.is_none();
+            if changed {
+                register.rest_for(address, pool, rest)?;
+            }
+            Ok::<_, Fault>(Done { answer: changed, changed })
+        });
+        outcome.map_err(|fault| fault.at("write to", opened.path()))
+    }
+
+    /// Adds leases that others made: an import. Those whose address is held already or belongs to
+    /// no pool are not added, and answered.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`]: nothing changed.
+    pub fn adopt(&self, leases: &[Lease]) -> Result<Vec<Lease>, Error> {
+        let opened = self.location.open()?;
+        let outcome = self.transact(&opened, |register, _| {
+            let pools = register.pools()?;
+            let mut left = Vec::new();
+            for lease in leases {
+                let pool = pools.iter().find(|pool| pool.claimed().contains(lease.address));
+                match pool {
+                    Some(pool) if rows::lease(&register.leases, lease.address)?.is_none() => {
+                        register.hold(&Lease { pool: pool.name().clone(), ..lease.clone() })?;
+                    }
+                    _ => left.push(lease.clone()),
+                }
+            }
+            let changed = left.len() < leases.len();
+            Ok::<_, Fault>(Done { answer: left, changed })
+        });
+        outcome.map_err(|fault| fault.at("write to", opened.path()))
     }
 
     /// Everything that is stored, for looking at it.
@@ -196,13 +348,137 @@ impl Store {
     /// [`Error::Missing`] if nothing was ever applied; else as [`Error`] says.
     pub fn contents(&self) -> Result<Contents, Error> {
         let snapshot = self.location.look()?;
-        let transaction = snapshot.read()?;
-        tables::contents(&transaction, snapshot.path())
+        let read = snapshot.read().and_then(|transaction| Contents::read(&transaction));
+        read.map_err(|fault| fault.at("read", snapshot.path()))
     }
-}
 
-/// Names what was decoded where a record is damaged.
-pub(crate) fn corrupt(path: &Path, what: String) -> impl FnOnce(codec::CodecError) -> Error {
-    let path = path.to_path_buf();
-    move |source| Error::Corrupt { path, what, source }
+    /// How the addresses of each pool divide.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::contents`].
+    pub fn counters(&self) -> Result<Counters, Error> {
+        let snapshot = self.location.look()?;
+        let read = snapshot.read().and_then(|transaction| Counters::read(&transaction));
+        read.map_err(|fault| fault.at("read", snapshot.path()))
+    }
+
+    /// What was applied last, from the documents beside the database; `None` if nothing ever was.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] if the documents cannot be read.
+    pub fn declared(&self) -> Result<Option<Declared>, Error> {
+        Declared::read(&self.location.declared())
+    }
+
+    /// Checks every page of the file, every record, and whether the indexes agree with the leases.
+    /// With `repair` the indexes are made anew where only they are wrong.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] if leases, rests or pools themselves cannot be read: rebuild.
+    pub fn verify(&self, repair: bool) -> Result<Verdict, Error> {
+        let mut opened = self.location.open()?;
+        let path = opened.path().to_path_buf();
+        let checked = opened.database().check_integrity();
+        let is_whole = checked.map_err(|error| Fault::from(error).at("check", &path))?;
+        let outcome = self.transact(&opened, |register, _| {
+            let faults = register.check_indexes()?;
+            let repaired = repair && !faults.is_empty();
+            if repaired {
+                register.reindex()?;
+            }
+            Ok::<_, Fault>(Done { answer: Verdict { faults, repaired }, changed: repaired })
+        });
+        let mut verdict = outcome.map_err(|fault| fault.at("check", &path))?;
+        if !is_whole {
+            verdict
+                .faults
+                .insert(0, "pages were damaged; the database library repaired them".into());
+        }
+        Ok(verdict)
+    }
+
+    /// Puts a new database with these contents in the place of the one there is, which is moved
+    /// aside under a name that ends with the time. Answers that name, if there was one.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`]: until a later call succeeds the store answers [`Error::Lost`], and nothing
+    /// is handed out.
+    pub fn replace(&self, contents: &Contents) -> Result<Option<PathBuf>, Error> {
+        create_directory(&self.location.directory)?;
+        let lock = self.location.lock()?;
+        let declared =
+            Declared { pools: contents.pools.clone(), reserved: contents.reserved.clone() };
+        // First: from here on a missing database is a lost one.
+        declared.write(&self.location.declared())?;
+        let path = self.location.file();
+        let aside = if is_there(&path)? {
+            let aside = self.location.aside((self.clock)().unix_seconds)?;
+            rename(&path, &aside)?;
+            Some(aside)
+        } else {
+            None
+        };
+        self.location.create(&lock, |register| contents.write(register))?;
+        Ok(aside)
+    }
+
+    /// Gives unused space of the file back to the disk, if at least half of it is unused and it is
+    /// above `floor` bytes. Answers its size in bytes before and after.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`]: the file may be compacted in part; what it says is the same.
+    pub fn compact(&self, floor: u64) -> Result<(u64, u64), Error> {
+        let mut opened = self.location.open()?;
+        let path = opened.path().to_path_buf();
+        let size = || std::fs::metadata(&path).map(|data| data.len());
+        let before = size().map_err(io_error("look at", &path))?;
+        let used = opened.used_bytes().map_err(|fault| fault.at("read", &path))?;
+        if before > floor && used < before / 2 {
+            let compacted = opened.database().compact();
+            compacted.map_err(|error| Error::Database {
+                operation: "compact",
+                path: path.clone(),
+                source: Box::new(error.into()),
+            })?;
+            drop(opened);
+        }
+        Ok((before, size().map_err(io_error("look at", &path))?))
+    }
+
+    /// One transaction: what a new boot and other programs' releases change, then `work`, then the
+    /// commit, if there is anything to commit.
+    fn transact<T, E: From<Fault>>(
+        &self,
+        opened: &Opened,
+        work: impl FnOnce(&mut Register<'_>, &Stamp) -> Result<Done<T>, E>,
+    ) -> Result<T, E> {
+        let now = (self.clock)();
+        let transaction = opened.write()?;
+        let departed = take_departed(&transaction)?;
+        let mut register = Register::open(&transaction)?;
+        let entered = register.enter_boot(&self.policy, &now)?;
+        for attachment in &departed {
+            register.release(attachment, &self.policy, now.moment)?;
+        }
+        let Done { answer, changed } = work(&mut register, &now)?;
+        if changed || entered.is_new || !departed.is_empty() {
+            let revision = register.close(now.moment)?;
+            commit(transaction)?;
+            opened.lock().note(revision);
+            let freed = entered.ended.into_iter().map(|lease| (lease, WhyFreed::EarlierBoot));
+            self.tell(&freed.collect::<Vec<_>>());
+        }
+        Ok(answer)
+    }
+
+    fn tell(&self, freed: &[(Lease, WhyFreed)]) {
+        for (lease, why) in freed {
+            (self.watcher)(lease, *why);
+        }
+    }
 }

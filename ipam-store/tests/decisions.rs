@@ -5,12 +5,18 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ipam_core::{Asker, Attachment, Change, Demand, Pool, PoolSpec, Refused, Stamp};
-use ipam_store::{AllocateError, Error, Request, Store};
+use ipam_core::{Asker, Attachment, Change, Demand, Policy, Pool, PoolSpec, Refused};
+use ipam_store::{AllocateError, Declared, Error, Request, Store};
 use proptest::prelude::*;
 
+/// A store in which a released address is free at once.
 fn store(directory: &Path) -> Store {
-    Store::new(directory.join("ipam"), Duration::from_secs(60))
+    let policy = Policy { cooldown_seconds: 0, ..Policy::default() };
+    Store::new(directory.join("ipam"), Duration::from_secs(60)).with_policy(policy)
+}
+
+fn pools<const N: usize>(pools: [Pool; N]) -> Declared {
+    Declared::pools(pools)
 }
 
 fn pool(name: &str, subnet: &str, ips: &str) -> Pool {
@@ -34,7 +40,7 @@ fn attachment(container: &str) -> Attachment {
 fn request(container: &str) -> Request {
     let asker = Asker::new("n".parse().unwrap(), "net".parse().unwrap());
     let demand = Demand::new(attachment(container), asker);
-    Request { demand, netns: None, since: Stamp::default() }
+    Request { demand, netns: None }
 }
 
 fn given(store: &Store, container: &str) -> Result<Vec<IpAddr>, AllocateError> {
@@ -45,14 +51,15 @@ fn given(store: &Store, container: &str) -> Result<Vec<IpAddr>, AllocateError> {
 #[test]
 fn an_address_is_found_again_until_it_is_released() {
     let dir = tempfile::tempdir().unwrap();
-    let pools = [pool("p", "10.0.0.0/24", "10.0.0.5-10.0.0.6"), pool("q", "fd00::/64", "fd00::5")];
-    assert_eq!(store(dir.path()).apply(&pools).unwrap(), [Change::Created; 2]);
-    assert_eq!(store(dir.path()).apply(&pools).unwrap(), [Change::Unchanged; 2]);
+    let both = [pool("p", "10.0.0.0/24", "10.0.0.5-10.0.0.6"), pool("q", "fd00::/64", "fd00::5")];
+    let declared = pools(both.clone());
+    assert_eq!(store(dir.path()).apply(&declared).unwrap().pools, [Change::Created; 2]);
+    assert_eq!(store(dir.path()).apply(&declared).unwrap().pools, [Change::Unchanged; 2]);
     let addresses = given(&store(dir.path()), "c1").unwrap();
     assert_eq!(addresses, ["10.0.0.5", "fd00::5"].map(|a| a.parse::<IpAddr>().unwrap()));
 
     let contents = store(dir.path()).contents().unwrap();
-    assert_eq!(contents.pools, pools);
+    assert_eq!(contents.pools, both);
     let held: Vec<IpAddr> = contents.leases.iter().map(|lease| lease.address).collect();
     assert_eq!(held, addresses);
     assert!(contents.leases.iter().all(|lease| lease.attachment == attachment("c1")));
@@ -68,8 +75,8 @@ fn an_address_is_found_again_until_it_is_released() {
 #[test]
 fn a_family_that_is_full_takes_no_address_of_the_other() {
     let dir = tempfile::tempdir().unwrap();
-    let pools = [pool("p", "10.0.0.0/24", "10.0.0.5-10.0.0.9"), pool("q", "fd00::/64", "fd00::5")];
-    store(dir.path()).apply(&pools).unwrap();
+    let both = [pool("p", "10.0.0.0/24", "10.0.0.5-10.0.0.9"), pool("q", "fd00::/64", "fd00::5")];
+    store(dir.path()).apply(&pools(both)).unwrap();
     given(&store(dir.path()), "c1").unwrap();
     let before = store(dir.path()).contents().unwrap();
     let error = given(&store(dir.path()), "c2").unwrap_err();
@@ -93,7 +100,7 @@ fn a_draft_left_by_a_killed_creation_is_no_obstacle() {
     let store = store(dir.path());
     std::fs::create_dir_all(store.directory()).unwrap();
     std::fs::write(store.directory().join("ipam.redb.new"), b"half").unwrap();
-    store.apply(&[pool("p", "10.0.0.0/24", "10.0.0.5")]).unwrap();
+    store.apply(&pools([pool("p", "10.0.0.0/24", "10.0.0.5")])).unwrap();
     assert_eq!(given(&store, "c1").unwrap().len(), 1);
 }
 
@@ -101,9 +108,9 @@ fn a_draft_left_by_a_killed_creation_is_no_obstacle() {
 fn a_rejected_pool_keeps_the_others_out_too() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
-    store.apply(&[pool("p", "10.0.0.0/24", "10.0.0.5")]).unwrap();
-    let pools = [pool("good", "10.9.0.0/24", "10.9.0.5"), pool("bad", "10.0.0.0/24", "10.0.0.5")];
-    let error = store.apply(&pools).unwrap_err().to_string();
+    store.apply(&pools([pool("p", "10.0.0.0/24", "10.0.0.5")])).unwrap();
+    let two = [pool("good", "10.9.0.0/24", "10.9.0.5"), pool("bad", "10.0.0.0/24", "10.0.0.5")];
+    let error = store.apply(&pools(two)).unwrap_err().to_string();
     assert!(error.contains("pool bad: spec.ips"), "{error}");
     assert!(error.contains("10.0.0.5 also belongs to pool p"), "{error}");
     assert_eq!(store.contents().unwrap().pools.len(), 1);
@@ -114,7 +121,7 @@ fn a_rejected_pool_keeps_the_others_out_too() {
 fn a_newer_format_and_a_foreign_file_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
-    store.apply(&[pool("p", "10.0.0.0/24", "10.0.0.5")]).unwrap();
+    store.apply(&pools([pool("p", "10.0.0.0/24", "10.0.0.5")])).unwrap();
     let file = store.directory().join("ipam.redb");
     let database = redb::Database::open(&file).unwrap();
     let transaction = database.begin_write().unwrap();
@@ -123,7 +130,7 @@ fn a_newer_format_and_a_foreign_file_are_refused() {
     transaction.commit().unwrap();
     drop(database);
     let error = given(&store, "c1").unwrap_err().to_string();
-    assert!(error.contains("has format 9, this program knows up to 1"), "{error}");
+    assert!(error.contains("has format 9, this program knows up to 2"), "{error}");
     assert!(matches!(store.contents(), Err(Error::Newer { found: 9, .. })));
 
     std::fs::remove_file(&file).unwrap();
@@ -132,7 +139,9 @@ fn a_newer_format_and_a_foreign_file_are_refused() {
     assert!(matches!(given(&store, "c1"), Err(AllocateError::Store(Error::Foreign { .. }))));
 
     std::fs::write(&file, b"not a database, but long enough to be looked at").unwrap();
-    assert!(matches!(given(&store, "c1"), Err(AllocateError::Store(Error::Database { .. }))));
+    assert!(matches!(given(&store, "c1"), Err(AllocateError::Store(Error::Damaged { .. }))));
+    std::fs::write(&file, b"").unwrap();
+    assert!(matches!(given(&store, "c1"), Err(AllocateError::Store(Error::Damaged { .. }))));
 }
 
 /// The story: a check for existence that takes every failure for "not there" replaced a database
@@ -144,7 +153,7 @@ fn a_database_that_cannot_be_seen_is_not_a_missing_one() {
     std::fs::create_dir_all(store.directory()).unwrap();
     let file = store.directory().join("ipam.redb");
     std::os::unix::fs::symlink("/nowhere/else", &file).unwrap();
-    assert!(store.apply(&[pool("p", "10.0.0.0/24", "10.0.0.5")]).is_err());
+    assert!(store.apply(&pools([pool("p", "10.0.0.0/24", "10.0.0.5")])).is_err());
     assert!(std::fs::symlink_metadata(&file).unwrap().is_symlink(), "it was replaced");
     std::fs::write(dir.path().join("file"), "").unwrap();
     let below = Store::new(dir.path().join("file/below"), Duration::from_secs(1));
@@ -157,7 +166,7 @@ fn a_database_that_cannot_be_seen_is_not_a_missing_one() {
 fn a_damaged_lease_fails_what_reads_it_and_can_still_be_released() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
-    store.apply(&[pool("p", "10.0.0.0/24", "10.0.0.5")]).unwrap();
+    store.apply(&pools([pool("p", "10.0.0.0/24", "10.0.0.5")])).unwrap();
     given(&store, "c1").unwrap();
     let database = redb::Database::open(store.directory().join("ipam.redb")).unwrap();
     let transaction = database.begin_write().unwrap();
@@ -169,7 +178,7 @@ fn a_damaged_lease_fails_what_reads_it_and_can_still_be_released() {
     transaction.commit().unwrap();
     drop(database);
     let error = store.contents().unwrap_err().to_string();
-    assert!(error.contains("is damaged at the lease of 10.0.0.5: checksum"), "{error}");
+    assert!(error.contains("is damaged: the lease of 10.0.0.5: checksum"), "{error}");
     assert!(store.release(&attachment("c1")).unwrap().is_empty());
     assert_eq!(given(&store, "c2").unwrap().len(), 1, "the address is free again");
 }
@@ -178,7 +187,7 @@ fn a_damaged_lease_fails_what_reads_it_and_can_still_be_released() {
 fn parallel_askers_get_different_addresses_and_the_one_too_many_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
-    store.apply(&[pool("p", "10.0.0.0/24", "10.0.0.1-10.0.0.64")]).unwrap();
+    store.apply(&pools([pool("p", "10.0.0.0/24", "10.0.0.1-10.0.0.64")])).unwrap();
     let ask = |index: usize| given(&store, &format!("c{index}"));
     let mut addresses: Vec<IpAddr> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..64).map(|index| scope.spawn(move || ask(index))).collect();
@@ -200,7 +209,7 @@ proptest! {
     fn the_file_equals_a_map(steps in prop::collection::vec((0..8_u8, any::<bool>()), 0..40)) {
         let dir = tempfile::tempdir().unwrap();
         let store = store(dir.path());
-        store.apply(&[pool("p", "10.0.0.0/24", "10.0.0.1-10.0.0.5")]).unwrap();
+        store.apply(&pools([pool("p", "10.0.0.0/24", "10.0.0.1-10.0.0.5")])).unwrap();
         let mut oracle: BTreeMap<u8, IpAddr> = BTreeMap::new();
         for (who, ask) in steps {
             let container = format!("c{who}");

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use ipam_core::{Change, Pool};
-use ipam_store::{ApplyError, Store};
+use ipam_core::Change;
+use ipam_store::{ApplyError, Declared, Store};
 
 use crate::documents::Documents;
 
@@ -17,20 +17,24 @@ pub(crate) fn run(
     files: &[PathBuf],
     out: &mut dyn Write,
 ) -> Result<()> {
-    let Documents { pools, mut faults, warnings } = Documents::read(files)?;
+    let Documents { pools, reserved, mut faults, warnings } = Documents::read(files)?;
     for warning in warnings {
         writeln!(io::stderr(), "ipamctl: warning: {warning}")?;
     }
     if faults.is_empty() {
-        let wanted: Vec<Pool> = pools.iter().map(|(_, pool)| pool.clone()).collect();
+        let wanted =
+            Declared { pools: pools.iter().map(|(_, pool)| pool.clone()).collect(), reserved };
         match Store::new(directory, patience).apply(&wanted) {
             Ok(changes) => {
                 let mut named = BTreeSet::new();
-                for (pool, change) in wanted.iter().zip(changes) {
+                for (pool, change) in wanted.pools.iter().zip(changes.pools) {
                     // A name comes again only with the same contents: there is nothing left to do.
                     let is_first = named.insert(pool.name());
                     let change = if is_first { change } else { Change::Unchanged };
                     writeln!(out, "pool/{} {}", pool.name(), done(change))?;
+                }
+                for (reserved, change) in wanted.reserved.iter().zip(changes.reserved) {
+                    writeln!(out, "reserved/{} {}", reserved.name(), done(change))?;
                 }
                 return Ok(());
             }

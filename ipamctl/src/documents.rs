@@ -5,7 +5,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use ipam_core::{API_VERSION, POOL_KIND, Pool, PoolDocument};
+use ipam_core::{
+    API_VERSION, POOL_KIND, Pool, PoolDocument, RESERVED_KIND, Reserved, ReservedDocument,
+    Violations,
+};
 use serde_json::Value;
 
 /// The longest file in bytes that is read.
@@ -23,7 +26,11 @@ impl Place {
     /// The place as a fault of this pool begins. The name may not be checked yet: whatever it is,
     /// it stays on the line.
     pub(crate) fn of_pool(&self, name: &str) -> String {
-        format!("{self} (pool {})", name.escape_debug())
+        self.of("pool", name)
+    }
+
+    fn of(&self, what: &str, name: &str) -> String {
+        format!("{self} ({what} {})", name.escape_debug())
     }
 }
 
@@ -38,6 +45,8 @@ impl fmt::Display for Place {
 pub(crate) struct Documents {
     /// The valid pools in the order of the files, with their places.
     pub(crate) pools: Vec<(Place, Pool)>,
+    /// The valid reservations in the order of the files.
+    pub(crate) reserved: Vec<Reserved>,
     /// One line for each fault.
     pub(crate) faults: Vec<String>,
     /// One line for each field that has no effect.
@@ -76,34 +85,64 @@ impl Documents {
 
     fn add_document(&mut self, place: Place, value: Value) {
         let text_at = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
-        for (field, expected) in [("apiVersion", API_VERSION), ("kind", POOL_KIND)] {
-            let found = text_at(field);
-            if found != expected {
-                self.faults.push(format!("{place}: {field} {found:?}: it must be {expected}"));
-                return;
-            }
+        let found = text_at("apiVersion");
+        if found != API_VERSION {
+            self.faults.push(format!("{place}: apiVersion {found:?}: it must be {API_VERSION}"));
+            return;
         }
         let name = value["metadata"]["name"].as_str().map(str::to_owned);
-        let place_of_pool = match &name {
-            Some(name) => place.of_pool(name),
+        let place_of = |what| match &name {
+            Some(name) => place.of(what, name),
             None => place.to_string(),
         };
+        match text_at("kind") {
+            POOL_KIND => {
+                let at = place_of("pool");
+                self.add_pool(place, &at, value);
+            }
+            RESERVED_KIND => {
+                let at = place_of("reserved");
+                self.add_reserved(&at, value);
+            }
+            found => self.faults.push(format!(
+                "{place}: kind {found:?}: it must be {POOL_KIND} or {RESERVED_KIND}"
+            )),
+        }
+    }
+
+    fn add_pool(&mut self, place: Place, at: &str, value: Value) {
         let document: PoolDocument = match serde_path_to_error::deserialize(value) {
             Ok(document) => document,
             Err(error) => {
-                self.faults.push(format!("{place_of_pool}: {}", with_field(&error)));
+                self.faults.push(format!("{at}: {}", with_field(&error)));
                 return;
             }
         };
         let warnings = document.spec.warnings();
-        self.warnings.extend(warnings.iter().map(|text| format!("{place_of_pool}: {text}")));
+        self.warnings.extend(warnings.iter().map(|text| format!("{at}: {text}")));
         match Pool::new(&document.metadata.name, &document.spec) {
             Ok(pool) => self.pools.push((place, pool)),
-            Err(violations) => {
-                let faults = violations.as_slice().iter();
-                self.faults.extend(faults.map(|fault| format!("{place_of_pool}: {fault}")));
-            }
+            Err(violations) => self.add_faults(at, &violations),
         }
+    }
+
+    fn add_reserved(&mut self, at: &str, value: Value) {
+        let document: ReservedDocument = match serde_path_to_error::deserialize(value) {
+            Ok(document) => document,
+            Err(error) => {
+                self.faults.push(format!("{at}: {}", with_field(&error)));
+                return;
+            }
+        };
+        match Reserved::new(&document.metadata.name, &document.spec) {
+            Ok(reserved) => self.reserved.push(reserved),
+            Err(violations) => self.add_faults(at, &violations),
+        }
+    }
+
+    fn add_faults(&mut self, at: &str, violations: &Violations) {
+        let faults = violations.as_slice().iter();
+        self.faults.extend(faults.map(|fault| format!("{at}: {fault}")));
     }
 }
 

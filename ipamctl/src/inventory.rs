@@ -19,7 +19,7 @@ impl Inventory {
     pub(crate) fn read(directories: &[PathBuf], patience: Duration) -> Result<Self> {
         let mut inventory = Self::default();
         for directory in directories {
-            let Contents { pools, leases } = Store::new(directory, patience).contents()?;
+            let Contents { pools, leases, .. } = Store::new(directory, patience).contents()?;
             for pool in pools {
                 match inventory.pools.iter().find(|known| known.name() == pool.name()) {
                     None => inventory.pools.push(pool),

@@ -32,10 +32,8 @@ pub(crate) struct Oracle {
     pub(crate) pools: BTreeMap<u8, PlainPool>,
     pub(crate) reserved: BTreeSet<IpAddr>,
     pub(crate) own: BTreeSet<IpAddr>,
-    /// Each state with the number of the change that made it.
-    pub(crate) states: BTreeMap<IpAddr, (u64, State)>,
+    pub(crate) states: BTreeMap<IpAddr, State>,
     pub(crate) last_given: BTreeMap<u8, IpAddr>,
-    changes: u64,
 }
 
 impl PlainPool {
@@ -97,7 +95,6 @@ impl Oracle {
             own: BTreeSet::new(),
             states: BTreeMap::new(),
             last_given: BTreeMap::new(),
-            changes: 0,
         }
     }
 
@@ -123,7 +120,7 @@ impl Oracle {
     /// Stores a pool. What rests and belongs to it now is its.
     pub(crate) fn apply(&mut self, plan: &PoolPlan) {
         let new = PlainPool::new(plan);
-        for (address, (_, state)) in &mut self.states {
+        for (address, state) in &mut self.states {
             if let State::Resting { pool, .. } = state
                 && new.claimed.contains(address)
             {
@@ -180,8 +177,7 @@ impl Oracle {
     }
 
     fn set(&mut self, address: IpAddr, state: State) {
-        self.changes += 1;
-        self.states.insert(address, (self.changes, state));
+        self.states.insert(address, state);
     }
 
     pub(crate) fn is_sticky(&self, pod: &PodRef) -> bool {
@@ -195,24 +191,14 @@ impl Oracle {
     // What is.
 
     pub(crate) fn leases(&self) -> impl Iterator<Item = &Lease> {
-        self.states.values().filter_map(|(_, state)| match state {
+        self.states.values().filter_map(|state| match state {
             State::Held(lease) => Some(lease),
             State::Resting { .. } => None,
         })
     }
 
-    /// Leases in the order in which they were made.
     fn leases_where(&self, wanted: impl Fn(&Lease) -> bool) -> Vec<Lease> {
-        let mut found: Vec<(u64, &Lease)> = Vec::new();
-        for (change, state) in self.states.values() {
-            if let State::Held(lease) = state
-                && wanted(lease)
-            {
-                found.push((*change, lease));
-            }
-        }
-        found.sort_by_key(|(change, _)| *change);
-        found.into_iter().map(|(_, lease)| lease.clone()).collect()
+        self.leases().filter(|lease| wanted(lease)).cloned().collect()
     }
 
     pub(crate) fn held_by(&self, attachment: &Attachment) -> Vec<Lease> {
@@ -232,7 +218,7 @@ impl Oracle {
     }
 
     pub(crate) fn rest(&self, address: IpAddr) -> Option<&Rest> {
-        match &self.states.get(&address)?.1 {
+        match self.states.get(&address)? {
             State::Resting { rest, .. } => Some(rest),
             State::Held(_) => None,
         }
@@ -241,7 +227,7 @@ impl Oracle {
     /// What rests of a pool, in the order in which it ends.
     pub(crate) fn queue(&self, pool: u8, kind: RestKind) -> Vec<(IpAddr, Rest)> {
         let mut queue = Vec::new();
-        for (address, (_, state)) in &self.states {
+        for (address, state) in &self.states {
             if let State::Resting { pool: of, rest } = state
                 && *of == pool
                 && rest.kind() == kind
@@ -254,16 +240,12 @@ impl Oracle {
     }
 
     pub(crate) fn waiting_for(&self, key: &StickyKey) -> Vec<IpAddr> {
-        let mut found = Vec::new();
-        for (address, (change, state)) in &self.states {
-            if let State::Resting { rest, .. } = state
-                && rest.reason == (RestReason::Sticky { key: key.clone() })
-            {
-                found.push((*change, *address));
-            }
-        }
-        found.sort_unstable();
-        found.into_iter().map(|(_, address)| address).collect()
+        let waits = |state: &State| match state {
+            State::Resting { rest, .. } => rest.reason == RestReason::Sticky { key: key.clone() },
+            State::Held(_) => false,
+        };
+        let waiting = self.states.iter().filter(|(_, state)| waits(state));
+        waiting.map(|(address, _)| *address).collect()
     }
 
     pub(crate) fn counts(&self, pool: u8) -> Counts {

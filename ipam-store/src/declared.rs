@@ -1,0 +1,167 @@
+//! What was applied, as documents beside the database: what a rebuild begins with.
+//!
+//! YAML documents of one line each, which is JSON, so that `ipamctl apply` reads the file too.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use ipam_core::{
+    Change, POOL_KIND, Pool, PoolDocument, PoolName, Rejection, Reserved, ReservedDocument,
+};
+
+use crate::contents::Contents;
+use crate::durable::{io_error, replace};
+use crate::error::Error;
+
+const SEPARATOR: &str = "---\n";
+
+/// Pools and reserved addresses as they were applied last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Declared {
+    /// The pools, by name.
+    pub pools: Vec<Pool>,
+    /// The addresses that no pool hands out.
+    pub reserved: Vec<Reserved>,
+}
+
+/// What [`crate::Store::apply`] made of each document, in their order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Of the pools.
+    pub pools: Vec<Change>,
+    /// Of the reserved addresses.
+    pub reserved: Vec<Change>,
+}
+
+impl Changes {
+    /// Whether anything changed.
+    pub(crate) fn are_some(&self) -> bool {
+        self.pools.iter().chain(&self.reserved).any(|change| *change != Change::Unchanged)
+    }
+}
+
+impl Declared {
+    /// Pools, and nothing reserved.
+    pub fn pools(pools: impl IntoIterator<Item = Pool>) -> Self {
+        Self { pools: pools.into_iter().collect(), reserved: Vec::new() }
+    }
+
+    /// What applying this to a store changes, and what is declared then.
+    pub(crate) fn merge(&self, stored: &Contents) -> Result<(Changes, Self), Vec<Rejection>> {
+        let pools = ipam_core::apply(&stored.pools, &self.pools, &stored.leases)?;
+        let mut merged = Self { pools: stored.pools.clone(), reserved: stored.reserved.clone() };
+        for pool in &self.pools {
+            put(&mut merged.pools, pool, Pool::name);
+        }
+        let reserved =
+            self.reserved.iter().map(|one| put(&mut merged.reserved, one, Reserved::name));
+        let changes = Changes { pools, reserved: reserved.collect() };
+        Ok((changes, merged))
+    }
+
+    /// Reads the file; `None` if nothing was ever applied.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, Error> {
+        let text = match fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(io_error("read", path))?,
+        };
+        let mut declared = Self::default();
+        for document in text.split(SEPARATOR).filter(|document| !document.trim().is_empty()) {
+            declared.add(document).map_err(|what| Error::Damaged { path: path.into(), what })?;
+        }
+        Ok(Some(declared))
+    }
+
+    fn add(&mut self, document: &str) -> Result<(), String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let value: serde_json::Value = serde_json::from_str(document).map_err(|e| text(&e))?;
+        if value["kind"] == POOL_KIND {
+            let document: PoolDocument = serde_json::from_value(value).map_err(|e| text(&e))?;
+            let pool = Pool::new(&document.metadata.name, &document.spec);
+            self.pools.push(pool.map_err(|e| text(&e))?);
+        } else {
+            let document: ReservedDocument = serde_json::from_value(value).map_err(|e| text(&e))?;
+            let reserved = Reserved::new(&document.metadata.name, &document.spec);
+            self.reserved.push(reserved.map_err(|e| text(&e))?);
+        }
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        let pools = self.pools.iter().map(|pool| {
+            serde_json::to_string(&PoolDocument::new(pool.name().to_string(), pool.spec()))
+        });
+        let reserved = self.reserved.iter().map(|reserved| {
+            let name = reserved.name().to_string();
+            serde_json::to_string(&ReservedDocument::new(name, reserved.spec()))
+        });
+        pools.chain(reserved).fold(String::new(), |text, document| {
+            let document = document.expect("a document of strings is JSON");
+            format!("{text}{SEPARATOR}{document}\n")
+        })
+    }
+
+    /// Writes the file, if it says something else.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
+        let text = self.text();
+        if fs::read(path).is_ok_and(|found| found == text.as_bytes()) {
+            return Ok(());
+        }
+        replace(path, text.as_bytes())
+    }
+}
+
+/// Puts an item in the place of that with its name, in the order of names.
+fn put<T: Clone + PartialEq>(items: &mut Vec<T>, item: &T, name: fn(&T) -> &PoolName) -> Change {
+    match items.binary_search_by(|other| name(other).cmp(name(item))) {
+        Ok(index) if items[index] == *item => Change::Unchanged,
+        Ok(index) => {
+            items[index] = item.clone();
+            Change::Updated
+        }
+        Err(index) => {
+            items.insert(index, item.clone());
+            Change::Created
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ipam_core::{PoolSpec, ReservedSpec};
+
+    use super::*;
+
+    #[test]
+    fn what_was_applied_reads_back_and_a_damaged_file_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("declared.yaml");
+        assert_eq!(Declared::read(&path).unwrap(), None);
+        let spec = |subnet: &str, ip: &str| PoolSpec {
+            subnet: subnet.into(),
+            ips: vec![ip.into()],
+            ..PoolSpec::default()
+        };
+        let declared = Declared {
+            pools: vec![
+                Pool::new("p", &spec("10.0.0.0/24", "10.0.0.5-10.0.0.9")).unwrap(),
+                Pool::new("q", &spec("fd00::/64", "fd00::5")).unwrap(),
+            ],
+            reserved: vec![
+                Reserved::new(
+                    "r",
+                    &ReservedSpec { ip_version: None, ips: vec!["10.0.0.6".into()] },
+                )
+                .unwrap(),
+            ],
+        };
+        declared.write(&path).unwrap();
+        assert_eq!(Declared::read(&path).unwrap(), Some(declared));
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().filter(|line| *line == "---").count(), 3);
+        fs::write(&path, text.replace("fd00::5", "fe00::5")).unwrap();
+        let error = Declared::read(&path).unwrap_err().to_string();
+        assert!(error.contains("declared.yaml is damaged") && error.contains("fe00::5"), "{error}");
+    }
+}
