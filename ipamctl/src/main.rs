@@ -11,6 +11,8 @@ use clap::{Args, Parser, Subcommand};
 
 mod apply;
 mod documents;
+#[cfg_attr(not(test), expect(dead_code, reason = "no command calls it yet"))]
+mod export;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no command calls it yet"))]
 mod host_local;
 mod inventory;
