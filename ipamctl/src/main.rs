@@ -11,9 +11,15 @@ use clap::{Args, Parser, Subcommand};
 
 mod apply;
 mod documents;
+#[cfg_attr(not(test), expect(dead_code, reason = "no command calls it yet"))]
+mod export;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no command calls it yet"))]
+mod host_local;
 mod inventory;
 mod ips;
 mod pools;
+#[cfg_attr(not(test), expect(dead_code, reason = "no command calls it yet"))]
+mod result_cache;
 mod table;
 
 use inventory::Inventory;

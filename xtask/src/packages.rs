@@ -41,6 +41,12 @@ pub(crate) const NETWORK: Group = Group {
     ],
 };
 
+/// Other programs that the tests compare ours with.
+pub(crate) const PEERS: Group = Group {
+    purpose: "comparisons with other programs",
+    packages: &[("containernetworking-plugins", "host-local: it and ipamctl read each other")],
+};
+
 /// What the fuzz targets are compiled with.
 pub(crate) const FUZZ: Group = Group {
     purpose: "the fuzz targets",
@@ -183,10 +189,11 @@ mod tests {
     }
 
     #[test]
-    fn every_program_that_the_namespace_tests_start_is_in_a_package() {
+    fn every_program_that_the_tests_start_is_in_a_package() {
         // Debian's essential packages are never missing.
         let essential = ["chmod", "mkfifo", "sleep"];
         let packages = [
+            ("/usr/lib/cni/host-local", "containernetworking-plugins"),
             ("arping", "iputils-arping"),
             ("bridge", "iproute2"),
             ("ip", "iproute2"),
@@ -196,7 +203,7 @@ mod tests {
             ("umount", "mount"),
         ];
         let mut files = Vec::new();
-        for folder in ["e2e/src", "e2e/tests", "cni-net/tests"] {
+        for folder in ["e2e/src", "e2e/tests", "cni-net/tests", "ipamctl/src"] {
             rust_files(&workspace::root().join(folder), &mut files);
         }
         let programs: BTreeSet<String> = files
@@ -204,11 +211,15 @@ mod tests {
             .flat_map(|file| programs_in(&std::fs::read_to_string(file).unwrap()))
             .filter(|program| !essential.contains(&program.as_str()))
             .collect();
-        assert!(programs.contains("arping") && programs.contains("ip"), "{programs:?}");
+        for known in ["arping", "ip", "/usr/lib/cni/host-local"] {
+            assert!(programs.contains(known), "{programs:?}");
+        }
+        let groups = NETWORK.packages.iter().chain(PEERS.packages);
+        let installed: BTreeSet<&str> = groups.map(|(name, _)| *name).collect();
         for program in &programs {
             let package = packages.iter().find(|(name, _)| name == program);
             let (_, package) = package.unwrap_or_else(|| panic!("{program} is of no package"));
-            let listed = NETWORK.packages.iter().any(|(name, _)| name == package);
+            let listed = installed.contains(package);
             assert!(listed, "{program}: {package} is not installed");
         }
     }
@@ -235,7 +246,7 @@ mod tests {
 
     #[test]
     fn every_package_has_a_reason() {
-        for group in [MACHINE, NETWORK, FUZZ] {
+        for group in [MACHINE, NETWORK, PEERS, FUZZ] {
             assert!(!group.packages.is_empty());
             assert!(group.packages.iter().all(|(_, reason)| !reason.is_empty()));
         }

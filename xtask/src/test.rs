@@ -58,7 +58,7 @@ pub(crate) fn run() -> Result<u8> {
 
 fn packages(report: &mut Report) {
     report.part("packages", || {
-        let mut groups = vec![packages::NETWORK];
+        let mut groups = vec![packages::NETWORK, packages::PEERS];
         if workspace::root().join("fuzz").exists() {
             groups.push(packages::FUZZ);
         }
