@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::decode::decode;
 use crate::error::{Code, Error};
-use crate::version::{UnsupportedVersion, Version, supported};
+use crate::version::{Version, supported};
 
 /// The result of an ADD (specification, section 5, "Add Success").
 ///
@@ -62,9 +62,10 @@ impl AddResult {
 
     /// Reads a result of any version, as [`Self::to_json`] prints it or Go's library does.
     ///
-    /// A `cniVersion` that it states chooses the layout. Without one, as in `prevResult` in the
-    /// specification's examples, the keys do: `ips`, or else `ip4` and `ip6`. Fields of 1.1.0 are
-    /// read in older versions too, since Go's library prints them there; unknown keys are skipped.
+    /// Its keys tell the layout, since `prevResult` need not state a version, as the
+    /// specification's examples do not: `ips`, or else `ip4` and `ip6`; with both, a `cniVersion`
+    /// below 0.3.0 means the latter. Fields of 1.1.0 are read in older versions too, since Go's
+    /// library prints them there; unknown keys are skipped.
     ///
     /// # Errors
     /// Code 6 naming the place: whoever printed the result broke it.
@@ -81,20 +82,15 @@ impl AddResult {
             return Err(broken("it must be an object"));
         }
         let keys: Keys = decode(value).map_err(broken)?;
-        let parse = match keys.cni_version.as_deref() {
-            None | Some("") if keys.ips.is_none() && (keys.ip4.is_some() || keys.ip6.is_some()) => {
-                v0_1::parse
-            }
-            None | Some("") => v0_3::parse,
-            Some(stated) => match stated.parse() {
-                Ok(Version::V0_1_0 | Version::V0_2_0) => v0_1::parse,
-                Ok(_) => v0_3::parse,
-                Err(UnsupportedVersion(_)) => {
-                    let versions = supported();
-                    return Err(broken(format!("cniVersion: {stated:?} is none of {versions:?}")));
-                }
-            },
+        let stated = match keys.cni_version.as_deref() {
+            None | Some("") => None,
+            Some(stated) => Some(stated.parse::<Version>().map_err(|_| {
+                broken(format!("cniVersion: {stated:?} is none of {:?}", supported()))
+            })?),
         };
+        let has_families = keys.ip4.is_some() || keys.ip6.is_some();
+        let families_count = keys.ips.is_none() || stated.is_some_and(|v| v < Version::V0_3_0);
+        let parse = if has_families && families_count { v0_1::parse } else { v0_3::parse };
         let result = parse(value).map_err(broken)?;
         let count = result.interfaces.len();
         let astray = |ip: &IpConfig| ip.interface.is_some_and(|index| index >= count);
@@ -259,13 +255,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stated_version_chooses_the_layout_and_else_the_keys_do() {
+    fn the_keys_tell_the_layout_and_the_stated_version_breaks_a_tie() {
         let old = json!({"ip": "10.1.0.5/16"});
         let new = json!([{"address": "10.2.0.5/16"}, {"address": "10.2.0.6/16"}]);
         for (value, count) in [
             (json!({"cniVersion": "0.2.0", "ip4": old, "ips": new}), 1),
             (json!({"cniVersion": "1.0.0", "ip4": old, "ips": new}), 2),
-            (json!({"cniVersion": "0.4.0", "ip4": old}), 0),
+            (json!({"cniVersion": "0.4.0", "ip4": old}), 1),
+            (json!({"cniVersion": "0.1.0", "ips": new}), 2),
             (json!({"cniVersion": "", "IP4": old}), 1),
             (json!({"cniVersion": null, "ip4": old, "ips": null}), 1),
             (json!({"ip4": old, "ips": new}), 2),

@@ -81,7 +81,7 @@ impl FromStr for Version {
 /// The text was no version that this crate speaks: change `cniVersion` to a listed one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("config is {0:?}, plugin supports {list:?}", list = supported())]
-pub struct UnsupportedVersion(pub(crate) String);
+pub struct UnsupportedVersion(String);
 
 /// The texts of [`Version::SUPPORTED`].
 pub(crate) fn supported() -> Vec<&'static str> {
