@@ -3,10 +3,12 @@
 //! It is read as Go's library reads it, see [`NetworkConfig::plugin`], and once strictly and once
 //! leniently: an ADD must not guess, a DEL must not fail.
 
+use std::io::Read;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::decode::{decode, object, salvage};
+use crate::decode::{decode, leading, object, salvage};
 use crate::error::{Code, Error};
 use crate::id::NetworkName;
 use crate::result::AddResult;
@@ -25,10 +27,14 @@ const FIELDS: &[&str] = &[
     "args",
     "prevResult",
     VALID_ATTACHMENTS,
+    ATTACHMENTS,
 ];
 
 /// The list that only GC has.
 pub(crate) const VALID_ATTACHMENTS: &str = "cni.dev/valid-attachments";
+
+/// Its first name; libcni sends both (containernetworking/cni issue 1101).
+pub(crate) const ATTACHMENTS: &str = "cni.dev/attachments";
 
 /// One plugin's configuration, every field as it should be; for all verbs but DEL.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,7 +69,7 @@ impl NetworkConfig {
         let prev_result = match &raw["prevResult"] {
             Value::Null => None,
             prev => Some(
-                AddResult::from_json(prev, cni_version)
+                AddResult::from_json(prev)
                     .map_err(|error| Error { msg: "invalid prevResult".to_owned(), ..error })?,
             ),
         };
@@ -87,7 +93,18 @@ impl NetworkConfig {
         })
     }
 
-    /// The whole object: the specification's keys as it spells them, others as written.
+    /// What the chain's ADD answered, for a CHECK, whose configuration has to hold it.
+    ///
+    /// # Errors
+    /// Code 7 if there is none: the runtime has lost it, and nothing can be compared.
+    pub fn required_prev_result(&self) -> Result<&AddResult, Error> {
+        let missing =
+            || Error::new(Code::INVALID_CONFIG, "network configuration has no prevResult");
+        self.prev_result.as_ref().ok_or_else(missing)
+    }
+
+    /// The whole object: the specification's keys as it spells them, others as written. Its text is
+    /// what a delegate is to get on standard input.
     pub fn raw(&self) -> &Value {
         &self.raw
     }
@@ -126,8 +143,7 @@ impl DelConfig {
     pub(crate) fn from_object(raw: Value) -> Result<Self, Error> {
         let cni_version = version(&raw).ok();
         let (name, plugin_type) = identity(&raw)?;
-        let prev_result =
-            cni_version.and_then(|implied| AddResult::from_json(&raw["prevResult"], implied).ok());
+        let prev_result = cni_version.and_then(|_| AddResult::from_json(&raw["prevResult"]).ok());
         Ok(Self { cni_version, name, plugin_type, prev_result, raw })
     }
 
@@ -152,19 +168,26 @@ impl DelConfig {
 }
 
 pub(crate) fn parse_object(text: &[u8]) -> Result<Value, Error> {
-    object(text, FIELDS).map_err(|error| {
-        Error::new(Code::DECODE, "network configuration on stdin is not one JSON object")
-            .with_details(error.to_string())
-    })
+    object(text, FIELDS).map_err(|error| no_object(&error))
+}
+
+/// Reads one object and nothing of what follows it.
+pub(crate) fn leading_object(input: &mut dyn Read) -> Result<Value, Error> {
+    leading(input, FIELDS).map_err(|error| no_object(&error))
+}
+
+fn no_object(error: &serde_json::Error) -> Error {
+    Error::new(Code::DECODE, "network configuration on stdin is not one JSON object")
+        .with_details(error.to_string())
 }
 
 /// The version of the configuration, if it is a supported one.
 ///
-/// `cniVersion` absent or empty means 0.1.0 (specification, section 1, before 1.0.0).
+/// `cniVersion` absent or empty means 0.1.0 (Go's `version.ConfigDecoder`).
 pub(crate) fn version(raw: &Value) -> Result<Version, Error> {
     let stated = match &raw["cniVersion"] {
-        Value::Null => Version::IMPLIED,
-        Value::String(text) if text.is_empty() => Version::IMPLIED,
+        Value::Null => return Ok(Version::IMPLIED),
+        Value::String(text) if text.is_empty() => return Ok(Version::IMPLIED),
         Value::String(text) => text,
         other => {
             let message = format!("cniVersion must be a string, not {}", kind(other));
@@ -246,11 +269,10 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_code() {
-        let listed = r#"plugin supports ["1.0.0", "1.1.0"]"#;
+        let listed = r#"plugin supports ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "#;
         for (text, code, msg, details) in [
-            (r#"{"name":"a","type":"t"}"#, 1, "incompatible CNI versions", "config is \"0.1.0\""),
-            (r#"{"cniVersion":"","name":"a"}"#, 1, "incompatible CNI versions", listed),
             (r#"{"cniVersion":"1.2.0"}"#, 1, "incompatible CNI versions", listed),
+            (r#"{"cniVersion":"0.1"}"#, 1, "incompatible CNI versions", "config is \"0.1\""),
             (r#"{"cniVersion":1.0}"#, 6, "cniVersion must be a string, not a number", ""),
             (r#"{"cniVersion":"1.0.0"}"#, 7, "network configuration has no name", ""),
             (r#"{"cniVersion":"1.0.0","name":"a/b","type":"t"}"#, 7, "network name \"a/b\"", ""),
@@ -281,9 +303,20 @@ mod tests {
     }
 
     #[test]
-    fn del_needs_a_name_and_a_type() {
+    fn no_version_is_the_first() {
         for text in [
             r#"{"name":"a","type":"t"}"#,
+            r#"{"cniVersion":"","name":"a","type":"t"}"#,
+            r#"{"cniVersion":null,"name":"a","type":"t"}"#,
+        ] {
+            assert_eq!(strict(text).unwrap().cni_version, Version::V0_1_0, "{text}");
+            assert_eq!(lenient(text).unwrap().cni_version, Some(Version::V0_1_0), "{text}");
+        }
+    }
+
+    #[test]
+    fn del_needs_a_name_and_a_type() {
+        for text in [
             r#"{"cniVersion":"9.9.9","name":"a","type":"t","prevResult":{"cniVersion":"9.9.9"}}"#,
             r#"{"cniVersion":{},"name":"a","type":"t","prevResult":[1],"mtu":"1"}"#,
         ] {

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
 
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{
@@ -23,6 +24,15 @@ pub(crate) fn object(text: &[u8], known: &'static [&'static str]) -> serde_json:
     let object = parser.deserialize_map(TopLevel(known))?;
     parser.end()?;
     Ok(Value::Object(object))
+}
+
+/// The same from a stream, of which no byte behind the object is read.
+pub(crate) fn leading(
+    input: &mut dyn Read,
+    known: &'static [&'static str],
+) -> serde_json::Result<Value> {
+    let mut parser = serde_json::Deserializer::from_reader(input);
+    parser.deserialize_map(TopLevel(known)).map(Value::Object)
 }
 
 struct TopLevel(&'static [&'static str]);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::args::CniArgs;
@@ -77,6 +78,14 @@ impl Environment {
 
     fn value(&self, variable: Variable) -> Option<&OsStr> {
         self.0.get(&variable).map(OsString::as_os_str)
+    }
+
+    /// The directories of `CNI_PATH`. An empty piece is none: what a shell takes for the working
+    /// directory must not decide which program is started.
+    pub(crate) fn path(&self) -> Vec<PathBuf> {
+        let bytes = self.value(Variable::Path).unwrap_or_default().as_bytes();
+        let pieces = bytes.split(|byte| *byte == b':').filter(|piece| !piece.is_empty());
+        pieces.map(|piece| OsStr::from_bytes(piece).into()).collect()
     }
 
     /// What is asked for; `None` if nobody asks, as when a person starts the plugin.

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::decode::decode;
 use crate::version::Version;
 
 /// The number that tells a runtime what kind of failure it met (specification, section 5, "Error").
@@ -73,6 +75,26 @@ impl Error {
     /// An error without details.
     pub fn new(code: Code, msg: impl Into<String>) -> Self {
         Self { code, msg: msg.into(), details: String::new() }
+    }
+
+    /// Reads the error object that a delegate printed, to be passed on. A code of 0, which says
+    /// nothing, becomes [`Code::INTERNAL`].
+    ///
+    /// `None` if the text is no such object or has no message: then what the delegate said on
+    /// standard error, and how it ended, is all there is.
+    pub fn parse(stdout: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Printed {
+            #[serde(default)]
+            code: u32,
+            msg: String,
+            #[serde(default)]
+            details: String,
+        }
+        let object: Value = serde_json::from_slice(stdout).ok()?;
+        let Printed { code, msg, details } = decode(&object).ok()?;
+        let code = if code == 0 { Code::INTERNAL } else { Code(code) };
+        (!msg.is_empty()).then_some(Self { code, msg, details })
     }
 
     /// The same error with these details in place of its own.
@@ -150,6 +172,20 @@ mod tests {
         let detailed = bare.with_details("by process 7");
         assert_eq!(detailed.to_json(Version::V1_1_0)["details"], "by process 7");
         assert_eq!(detailed.to_string(), "database is locked; by process 7");
+    }
+
+    #[test]
+    fn a_delegates_error_is_read_as_printed() {
+        let error = Error::new(Code::plugin(4), "pool is full").with_details("of 8");
+        for version in Version::SUPPORTED {
+            let printed = error.to_json(*version).to_string();
+            assert_eq!(Error::parse(printed.as_bytes()).as_ref(), Some(&error));
+        }
+        let bare = Error::parse(br#"{"Msg":"no","details":null}"#);
+        assert_eq!(bare, Some(Error::new(Code::INTERNAL, "no")));
+        for text in ["", "null", "7", "[]", "{}", r#"{"code":7}"#, r#"{"code":7,"msg":""}"#] {
+            assert_eq!(Error::parse(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

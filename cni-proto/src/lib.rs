@@ -5,12 +5,14 @@
 //! configuration on its standard input; the plugin answers with one JSON object and an exit code.
 //! [`serve()`] is that exchange. It checks everything that the specification lets it check, hands a
 //! [`Plugin`] one request per verb whose parts cannot be wrong, and prints its result or its
-//! [`Error`] in the version that was asked for. ADD is read strictly, DEL leniently: what an ADD
-//! left must be releasable with whatever is left of its configuration.
+//! [`Error`] in the version that was asked for, which may be any from 0.1.0 to 1.1.0. ADD is read
+//! strictly, DEL leniently: what an ADD left must be releasable with whatever is left of its
+//! configuration. What a delegate prints is read by [`AddResult::parse`] and [`Error::parse`].
 //!
 //! This crate is pure. It opens nothing, asks no clock and looks up no variable: environment and
-//! streams are arguments, so a test needs no process. Whether a namespace exists, or is the
-//! plugin's own, is for the plugin to find out.
+//! streams are arguments, so a test needs no process. All that it remembers is in which version the
+//! call at hand is answered, for [`panic_object`]. Whether a namespace exists, or is the plugin's
+//! own, is for the plugin to find out.
 //!
 //! A whole plugin, which hands on what the plugins before it made:
 //!
@@ -47,6 +49,7 @@ mod decode;
 mod env;
 mod error;
 mod id;
+mod in_use;
 mod request;
 mod result;
 mod serve;
@@ -58,7 +61,8 @@ pub use config::{DelConfig, NetworkConfig};
 pub use error::{Code, Error};
 pub use id::{ContainerId, IfName, InvalidName, NetworkName};
 pub use request::{
-    AddRequest, CheckRequest, DelRequest, GcRequest, StatusRequest, ValidAttachment,
+    AddRequest, AttachmentRequest, CheckRequest, DelRequest, GcRequest, StatusRequest,
+    ValidAttachment,
 };
 pub use result::{AddResult, Dns, Interface, IpConfig, Route};
 pub use serve::{MAX_INPUT_BYTES, Plugin, panic_object, serve};

@@ -1,4 +1,4 @@
-//! What a plugin is asked, one type per verb: checked, so that a plugin need not check again.
+//! What a plugin is asked: checked, so that a plugin need not check again.
 
 use std::path::PathBuf;
 
@@ -6,65 +6,49 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::args::CniArgs;
-use crate::config::{DelConfig, NetworkConfig, VALID_ATTACHMENTS};
+use crate::config::{ATTACHMENTS, DelConfig, NetworkConfig, VALID_ATTACHMENTS};
 use crate::decode::decode;
 use crate::env::{Attachment, Environment, Variable, absent};
 use crate::error::{Code, Error};
 use crate::id::{ContainerId, IfName, InvalidName};
 use crate::verb::Verb;
 
-/// Attach a container: make `ifname` in `netns`, or adjust what earlier plugins made there.
+/// What ADD, CHECK and DEL are about: one interface of one container in one network.
+///
+/// They differ in what is certain: a DEL may lack the namespace (`N`) and is content with what can
+/// be read of the configuration (`C`).
 #[derive(Debug, Clone, PartialEq)]
-pub struct AddRequest {
+pub struct AttachmentRequest<N, C> {
     /// Which container.
     pub container: ContainerId,
     /// Path of its network namespace, letter for letter what [`crate::Interface::sandbox`] should
     /// say. Nobody has looked whether it is there.
-    pub netns: PathBuf,
-    /// The interface to make in it.
-    pub ifname: IfName,
-    /// What the runtime says about this attachment.
-    pub args: CniArgs,
-    /// Whether `CNI_NETNS_OVERRIDE` allows `netns` to be the plugin's own namespace.
-    pub netns_override: bool,
-    /// The network.
-    pub config: NetworkConfig,
-}
-
-/// Compare an attachment with `config.prev_result`; the fields are those of [`AddRequest`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct CheckRequest {
-    /// Which container.
-    pub container: ContainerId,
-    /// Path of its network namespace.
-    pub netns: PathBuf,
+    pub netns: N,
     /// The interface in it.
     pub ifname: IfName,
-    /// What the runtime says about this attachment.
+    /// What the runtime says about this attachment; for DEL without what is malformed.
     pub args: CniArgs,
-    /// Whether `CNI_NETNS_OVERRIDE` allows `netns` to be the plugin's own namespace.
+    /// Whether `CNI_NETNS_OVERRIDE` allows `netns` to be the plugin's own namespace. Without it an
+    /// ADD into that must fail, with [`Code::INVALID_NETNS`] and before anything else.
     pub netns_override: bool,
+    /// `CNI_PATH`: the directories of the plugins, in which delegates are looked for in this order.
+    pub path: Vec<PathBuf>,
     /// The network.
-    pub config: NetworkConfig,
+    pub config: C,
 }
+
+/// Attach a container: make `ifname` in `netns`, or adjust what earlier plugins made there.
+pub type AddRequest = AttachmentRequest<PathBuf, NetworkConfig>;
+
+/// Compare an attachment with what its chain's ADD answered:
+/// [`NetworkConfig::required_prev_result`] of `config`.
+pub type CheckRequest = AttachmentRequest<PathBuf, NetworkConfig>;
 
 /// Undo an ADD. It may never have run, have died half-way, or have been undone already.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DelRequest {
-    /// Which container.
-    pub container: ContainerId,
-    /// Path of its network namespace; `None` if that is gone, and the path may lead nowhere too.
-    /// Everything outside of it must be released all the same.
-    pub netns: Option<PathBuf>,
-    /// The interface in it.
-    pub ifname: IfName,
-    /// What the runtime says about this attachment, without what is malformed.
-    pub args: CniArgs,
-    /// Whether `CNI_NETNS_OVERRIDE` allows `netns` to be the plugin's own namespace.
-    pub netns_override: bool,
-    /// The network.
-    pub config: DelConfig,
-}
+///
+/// `netns` is `None` if the namespace is gone, and the path may lead nowhere too. Everything
+/// outside of it must be released all the same.
+pub type DelRequest = AttachmentRequest<Option<PathBuf>, DelConfig>;
 
 /// Release whatever of this network belongs to no valid attachment.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +56,8 @@ pub struct GcRequest {
     /// The attachments to keep. An empty list (or `null`, as some runtimes print it) keeps none.
     /// `None` if the runtime sent no list, which the specification forbids: release nothing.
     pub valid_attachments: Option<Vec<ValidAttachment>>,
+    /// `CNI_PATH`, as in [`AttachmentRequest::path`].
+    pub path: Vec<PathBuf>,
     /// The network.
     pub config: NetworkConfig,
 }
@@ -88,37 +74,38 @@ pub struct ValidAttachment {
 /// Answer whether an ADD to this network could be served.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StatusRequest {
+    /// `CNI_PATH`, as in [`AttachmentRequest::path`].
+    pub path: Vec<PathBuf>,
     /// The network.
     pub config: NetworkConfig,
 }
 
-impl AddRequest {
-    pub(crate) fn new(env: &Environment, raw: Result<Value, Error>) -> Result<Self, Error> {
-        Self::asked(Verb::Add, env, raw)
-    }
-
-    fn asked(verb: Verb, env: &Environment, raw: Result<Value, Error>) -> Result<Self, Error> {
-        let Attachment { container, netns, ifname, args, netns_override } = env.attachment(verb)?;
-        let netns = netns.ok_or_else(|| absent(&[Variable::Netns]))?;
-        let config = NetworkConfig::from_object(raw?)?;
-        Ok(Self { container, netns, ifname, args, netns_override, config })
+impl<N, C> AttachmentRequest<N, C> {
+    fn new(attachment: Attachment, netns: N, path: Vec<PathBuf>, config: C) -> Self {
+        let Attachment { container, ifname, args, netns_override, .. } = attachment;
+        Self { container, netns, ifname, args, netns_override, path, config }
     }
 }
 
-impl CheckRequest {
-    pub(crate) fn new(env: &Environment, raw: Result<Value, Error>) -> Result<Self, Error> {
-        let AddRequest { container, netns, ifname, args, netns_override, config } =
-            AddRequest::asked(Verb::Check, env, raw)?;
-        Ok(Self { container, netns, ifname, args, netns_override, config })
+impl AddRequest {
+    /// The request of an ADD or a CHECK.
+    pub(crate) fn strict(
+        verb: Verb,
+        env: &Environment,
+        raw: Result<Value, Error>,
+    ) -> Result<Self, Error> {
+        let mut attachment = env.attachment(verb)?;
+        let netns = attachment.netns.take().ok_or_else(|| absent(&[Variable::Netns]))?;
+        let config = later(verb, NetworkConfig::from_object(raw?)?)?;
+        Ok(Self::new(attachment, netns, env.path(), config))
     }
 }
 
 impl DelRequest {
-    pub(crate) fn new(env: &Environment, raw: Result<Value, Error>) -> Result<Self, Error> {
-        let Attachment { container, netns, ifname, args, netns_override } =
-            env.attachment(Verb::Del)?;
-        let config = DelConfig::from_object(raw?)?;
-        Ok(Self { container, netns, ifname, args, netns_override, config })
+    pub(crate) fn lenient(env: &Environment, raw: Result<Value, Error>) -> Result<Self, Error> {
+        let mut attachment = env.attachment(Verb::Del)?;
+        let netns = attachment.netns.take();
+        Ok(Self::new(attachment, netns, env.path(), DelConfig::from_object(raw?)?))
     }
 }
 
@@ -126,12 +113,8 @@ impl GcRequest {
     pub(crate) fn new(env: &Environment, raw: Result<Value, Error>) -> Result<Self, Error> {
         env.require(Verb::Gc)?;
         let config = later(Verb::Gc, NetworkConfig::from_object(raw?)?)?;
-        let valid_attachments = match config.raw().get(VALID_ATTACHMENTS) {
-            None => None,
-            Some(Value::Null) => Some(Vec::new()),
-            Some(list) => Some(valid_attachments(list)?),
-        };
-        Ok(Self { valid_attachments, config })
+        let valid_attachments = valid_attachments(config.raw())?;
+        Ok(Self { valid_attachments, path: env.path(), config })
     }
 }
 
@@ -139,7 +122,7 @@ impl StatusRequest {
     pub(crate) fn new(env: &Environment, raw: Result<Value, Error>) -> Result<Self, Error> {
         env.require(Verb::Status)?;
         let config = later(Verb::Status, NetworkConfig::from_object(raw?)?)?;
-        Ok(Self { config })
+        Ok(Self { path: env.path(), config })
     }
 }
 
@@ -153,17 +136,26 @@ fn later(verb: Verb, config: NetworkConfig) -> Result<NetworkConfig, Error> {
         .with_details(details))
 }
 
+/// The list under its name or its first name, whichever says more; `null` is a list of none.
+fn valid_attachments(config: &Value) -> Result<Option<Vec<ValidAttachment>>, Error> {
+    let stated = [VALID_ATTACHMENTS, ATTACHMENTS].map(|key| Some((key, config.get(key)?)));
+    let stated = || stated.iter().flatten();
+    match stated().find(|(_, list)| !list.is_null()) {
+        Some((key, list)) => listed(key, list).map(Some),
+        None => Ok(stated().next().map(|_| Vec::new())),
+    }
+}
+
 /// One broken entry breaks the list: its attachment must not lose what it has.
-fn valid_attachments(list: &Value) -> Result<Vec<ValidAttachment>, Error> {
+fn listed(key: &str, list: &Value) -> Result<Vec<ValidAttachment>, Error> {
     #[derive(Deserialize)]
     struct Listed {
         #[serde(rename = "containerID")]
         container: String,
         ifname: String,
     }
-    let invalid = |cause: String| {
-        Error::new(Code::INVALID_CONFIG, format!("invalid {VALID_ATTACHMENTS}: {cause}"))
-    };
+    let invalid =
+        |cause: String| Error::new(Code::INVALID_CONFIG, format!("invalid {key}: {cause}"));
     let listed: Vec<Listed> = decode(list).map_err(|error| invalid(error.to_string()))?;
     let named = listed.into_iter().map(|Listed { container, ifname }| {
         Ok(ValidAttachment {

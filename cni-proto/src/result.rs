@@ -1,20 +1,23 @@
 //! What an ADD answers, in the newest layout in memory and in the asked-for one in text.
 //!
-//! Each group of versions with one layout is one module below; [`AddResult::to_json`] and
-//! [`AddResult::from_json`] choose it.
+//! Each group of versions with one layout is one module below, named after the first of them;
+//! [`AddResult::to_json`] and [`AddResult::from_json`] choose it.
 
-mod v1;
+mod v0_1;
+mod v0_3;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::decode::decode;
 use crate::error::{Code, Error};
-use crate::version::Version;
+use crate::version::{Version, supported};
 
 /// The result of an ADD (specification, section 5, "Add Success").
 ///
@@ -35,50 +38,60 @@ pub struct AddResult {
 }
 
 impl AddResult {
-    /// The object as printed in a version; empty lists and an empty `dns` are left out.
+    /// The object as printed in a version; empty lists are left out.
     ///
-    /// 1.0.0 lacks `mtu`, `socketPath` and `pciID` of interfaces and all of a route but `dst` and
-    /// `gw`: these are dropped.
+    /// What the version has no place for is dropped: before 1.1.0 `mtu`, `socketPath` and `pciID`
+    /// of interfaces and all of a route but `dst` and `gw`; in 0.1.0 and 0.2.0 the interfaces, each
+    /// family's addresses but its first, and the routes of a family without an address. A result
+    /// without any address has neither `ip4` nor `ip6` there: Go's library refuses to print that,
+    /// but at this point the work is done, and a failed ADD would leave it behind.
     ///
     /// # Errors
-    /// Code 999 if the result has no form in that version, a defect of the plugin. No result is
-    /// like that in the versions supported now.
+    /// Code 999 if it cannot be written as JSON, which no value of these types causes.
     pub fn to_json(&self, version: Version) -> Result<Value, Error> {
         match version {
-            Version::V1_0_0 | Version::V1_1_0 => v1::print(self, version),
+            Version::V0_1_0 | Version::V0_2_0 => v0_1::print(self, version),
+            Version::V0_3_0
+            | Version::V0_3_1
+            | Version::V0_4_0
+            | Version::V1_0_0
+            | Version::V1_1_0 => v0_3::print(self, version),
         }
+        .map_err(|error| Error::new(Code::INTERNAL, error.to_string()))
     }
 
-    /// Reads a result: `prevResult`, or the output of a delegate.
+    /// Reads a result of any version, as [`Self::to_json`] prints it or Go's library does.
     ///
-    /// Its layout is the one of its own `cniVersion`; without that, of `implied`, the version of
-    /// the configuration it came with. Fields of 1.1.0 are read in 1.0.0 too, since Go's library
-    /// prints them there. Unknown keys are skipped.
+    /// Its keys tell the layout, since `prevResult` need not state a version, as the
+    /// specification's examples do not: `ips`, or else `ip4` and `ip6`; with both, a `cniVersion`
+    /// below 0.3.0 means the latter. Fields of 1.1.0 are read in older versions too, since Go's
+    /// library prints them there; unknown keys are skipped.
     ///
     /// # Errors
-    /// Code 6 naming the place: the runtime or an earlier plugin broke the result.
-    pub fn from_json(value: &Value, implied: Version) -> Result<Self, Error> {
+    /// Code 6 naming the place: whoever printed the result broke it.
+    pub fn from_json(value: &Value) -> Result<Self, Error> {
         #[derive(Deserialize)]
-        struct Stated {
+        struct Keys {
             #[serde(rename = "cniVersion")]
             cni_version: Option<String>,
+            ip4: Option<IgnoredAny>,
+            ip6: Option<IgnoredAny>,
+            ips: Option<IgnoredAny>,
         }
-        let broken = |cause: String| Error::new(Code::DECODE, "invalid result").with_details(cause);
         if !value.is_object() {
-            return Err(broken("it must be an object".to_owned()));
+            return Err(broken("it must be an object"));
         }
-        let stated: Stated = decode(value).map_err(|error| broken(error.to_string()))?;
-        let version = match stated.cni_version.as_deref() {
-            None | Some("") => implied,
-            Some(text) => text.parse().map_err(|_| {
-                broken(format!("cniVersion: {text:?} is none of {:?}", crate::version::supported()))
-            })?,
+        let keys: Keys = decode(value).map_err(broken)?;
+        let stated = match keys.cni_version.as_deref() {
+            None | Some("") => None,
+            Some(stated) => Some(stated.parse::<Version>().map_err(|_| {
+                broken(format!("cniVersion: {stated:?} is none of {:?}", supported()))
+            })?),
         };
-        let result = match version {
-            Version::V1_0_0 | Version::V1_1_0 => v1::parse(value),
-        }
-        .map_err(|error| broken(error.to_string()))?;
-
+        let has_families = keys.ip4.is_some() || keys.ip6.is_some();
+        let families_count = keys.ips.is_none() || stated.is_some_and(|v| v < Version::V0_3_0);
+        let parse = if has_families && families_count { v0_1::parse } else { v0_3::parse };
+        let result = parse(value).map_err(broken)?;
         let count = result.interfaces.len();
         let astray = |ip: &IpConfig| ip.interface.is_some_and(|index| index >= count);
         match result.ips.iter().position(astray) {
@@ -88,6 +101,23 @@ impl AddResult {
             None => Ok(result),
         }
     }
+
+    /// Reads what a delegate, such as an IPAM plugin, printed for its ADD. As for libcni, `null` is
+    /// a result with nothing in it.
+    ///
+    /// # Errors
+    /// Code 6 as [`Self::from_json`], also if the text is not one JSON value: DEL the delegate,
+    /// since it may hold something.
+    pub fn parse(stdout: &[u8]) -> Result<Self, Error> {
+        match serde_json::from_slice(stdout).map_err(broken)? {
+            Value::Null => Ok(Self::default()),
+            value => Self::from_json(&value),
+        }
+    }
+}
+
+fn broken(cause: impl fmt::Display) -> Error {
+    Error::new(Code::DECODE, "invalid result").with_details(cause.to_string())
 }
 
 /// One interface, in the container or on the node.
@@ -120,6 +150,13 @@ pub struct Interface {
         deserialize_with = "text"
     )]
     pub pci_id: Option<String>,
+}
+
+impl Interface {
+    /// The interface as versions before 1.1.0 say it.
+    fn without_additions(&self) -> Self {
+        Self { mtu: None, socket_path: None, pci_id: None, ..self.clone() }
+    }
 }
 
 /// One address.
@@ -165,6 +202,11 @@ impl Route {
     pub const fn to(dst: IpNet) -> Self {
         Self { dst, gw: None, mtu: None, advmss: None, priority: None, table: None, scope: None }
     }
+
+    /// The route as versions before 1.1.0 say it.
+    const fn without_attributes(&self) -> Self {
+        Self { gw: self.gw, ..Self::to(self.dst) }
+    }
 }
 
 /// What a resolver should use, in the words of resolv.conf(5).
@@ -195,7 +237,7 @@ impl Dns {
 fn text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
-    T: FromStr<Err: std::fmt::Display>,
+    T: FromStr<Err: fmt::Display>,
 {
     let text = Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty());
     text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
@@ -204,4 +246,65 @@ where
 /// Go takes 0 for unset here.
 fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     Ok(Option::<u32>::deserialize(deserializer)?.filter(|number| *number > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_keys_tell_the_layout_and_the_stated_version_breaks_a_tie() {
+        let old = json!({"ip": "10.1.0.5/16"});
+        let new = json!([{"address": "10.2.0.5/16"}, {"address": "10.2.0.6/16"}]);
+        for (value, count) in [
+            (json!({"cniVersion": "0.2.0", "ip4": old, "ips": new}), 1),
+            (json!({"cniVersion": "1.0.0", "ip4": old, "ips": new}), 2),
+            (json!({"cniVersion": "0.4.0", "ip4": old}), 1),
+            (json!({"cniVersion": "0.1.0", "ips": new}), 2),
+            (json!({"cniVersion": "", "IP4": old}), 1),
+            (json!({"cniVersion": null, "ip4": old, "ips": null}), 1),
+            (json!({"ip4": old, "ips": new}), 2),
+            (json!({"ip6": old}), 1),
+            (json!({"ip4": null, "ips": new}), 2),
+            (json!({}), 0),
+        ] {
+            assert_eq!(AddResult::from_json(&value).unwrap().ips.len(), count, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_broken_result_is_code_6_and_the_place() {
+        let astray = json!([{"address": "10.1.0.5/16", "interface": 1}]);
+        let versions = supported();
+        for (value, details) in [
+            (json!([]), "it must be an object".to_owned()),
+            (json!({"cniVersion": "9"}), format!("cniVersion: \"9\" is none of {versions:?}")),
+            (
+                json!({"ips": [{"address": "10.1.0.5"}]}),
+                "ips[0].address: invalid IP address syntax".to_owned(),
+            ),
+            (json!({"ips": [{}]}), "ips[0]: missing field `address`".to_owned()),
+            (json!({"ip4": {"ip": 5}}), "ip4.ip: invalid type: integer `5`, expected".to_owned()),
+            (
+                json!({"interfaces": [{"name": "a"}], "ips": astray}),
+                "ips[0].interface: the index is beyond the 1 interfaces".to_owned(),
+            ),
+        ] {
+            let error = AddResult::from_json(&value).unwrap_err();
+            assert_eq!(error.code, Code::DECODE);
+            assert!(error.details.starts_with(&details), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_delegate_prints_one_result_or_null() {
+        let result = AddResult::parse(br#" {"ips":[{"address":"10.1.0.5/16"}]} "#).unwrap();
+        assert_eq!(result.ips.len(), 1);
+        assert_eq!(AddResult::parse(b"null\n"), Ok(AddResult::default()));
+        for text in ["", "3", "{} {}", "{"] {
+            assert_eq!(AddResult::parse(text.as_bytes()).unwrap_err().code, Code::DECODE, "{text}");
+        }
+    }
 }

@@ -6,9 +6,10 @@ use std::io::{Read, Write};
 
 use serde_json::{Value, json};
 
-use crate::config::{parse_object, version};
+use crate::config::{leading_object, parse_object, version};
 use crate::env::Environment;
 use crate::error::{Code, Error};
+use crate::in_use;
 use crate::request::{AddRequest, CheckRequest, DelRequest, GcRequest, StatusRequest};
 use crate::result::AddResult;
 use crate::verb::Verb;
@@ -78,8 +79,13 @@ fn unsupported(plugin: &str, verb: Verb) -> Error {
 /// gets nothing on success of DEL, CHECK, GC and STATUS. Without `CNI_COMMAND` a text about the
 /// plugin goes to `stderr`. No input makes it panic (a plugin may: see [`panic_object`]).
 ///
+/// VERSION answers in the version that its input names, if that is spoken, else in the newest. It
+/// reads no further than to the end of that object and takes whatever it finds there, for a runtime
+/// need not close its end before it has the answer. Every other verb reads to the end.
+///
 /// *Assumptions.* The streams are not locked by the caller, or the panic hook could wait for ever
-/// on another thread.
+/// on another thread. `stdin` says something or ends: there is no time in this crate, so a caller
+/// that must not wait for a silent one gives a reader that ends by itself.
 pub fn serve(
     plugin: &dyn Plugin,
     env: impl IntoIterator<Item = (OsString, OsString)>,
@@ -99,8 +105,12 @@ pub fn serve(
         return 0;
     };
 
-    let input = read(stdin).and_then(|text| parse_object(&text));
+    let input = match verb {
+        Ok(Verb::Version) => leading_object(&mut stdin.take(MAX_INPUT_BYTES)),
+        _ => read(stdin).and_then(|text| parse_object(&text)),
+    };
     let in_use = input.as_ref().map_or(Version::NEWEST, in_use);
+    in_use::remember(in_use);
     let answer = verb.and_then(|verb| {
         let answer = dispatch(plugin, verb, &env, input);
         if verb == Verb::Del { answer.map_err(Error::unmistakable) } else { answer }
@@ -128,11 +138,11 @@ fn dispatch(
 ) -> Result<Option<Value>, Error> {
     match verb {
         Verb::Add => {
-            let request = AddRequest::new(env, input)?;
+            let request = AddRequest::strict(verb, env, input)?;
             plugin.add(&request)?.to_json(request.config.cni_version).map(Some)
         }
-        Verb::Del => plugin.del(&DelRequest::new(env, input)?).map(|()| None),
-        Verb::Check => plugin.check(&CheckRequest::new(env, input)?).map(|()| None),
+        Verb::Del => plugin.del(&DelRequest::lenient(env, input)?).map(|()| None),
+        Verb::Check => plugin.check(&CheckRequest::strict(verb, env, input)?).map(|()| None),
         Verb::Gc => plugin.gc(&GcRequest::new(env, input)?).map(|()| None),
         Verb::Status => plugin.status(&StatusRequest::new(env, input)?).map(|()| None),
         Verb::Version => Ok(Some(json!({
@@ -177,9 +187,10 @@ fn line(object: &Value) -> Vec<u8> {
 /// ```
 ///
 /// It must exit: otherwise, where panics unwind, whoever joins the thread would print a second
-/// object. For the version, the newest will do; runtimes read `code`, `msg` and `details` alone.
+/// object. The object is in the version of the call that [`serve`] is answering in this process, on
+/// whatever thread the panic is; `version` is for a panic before that is known.
 pub fn panic_object(info: &dyn fmt::Display, version: Version) -> Vec<u8> {
     let error = Error::new(Code::INTERNAL, "the plugin panicked, which is a defect in it")
         .with_details(info.to_string());
-    line(&error.unmistakable().to_json(version))
+    line(&error.unmistakable().to_json(in_use::remembered().unwrap_or(version)))
 }

@@ -54,11 +54,13 @@ impl Verb {
         }
     }
 
-    /// The first supported version that has this verb.
+    /// The first version whose configurations may come with this verb. VERSION, new in 0.2.0, is
+    /// about no configuration.
     pub(crate) const fn since(self) -> Version {
         match self {
             Self::Gc | Self::Status => Version::V1_1_0,
-            Self::Add | Self::Del | Self::Check | Self::Version => Version::V1_0_0,
+            Self::Check => Version::V0_4_0,
+            Self::Add | Self::Del | Self::Version => Version::V0_1_0,
         }
     }
 }

@@ -13,6 +13,16 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Version {
+    /// 0.1.0: `ip4` and `ip6`, one address each. What a configuration without `cniVersion` means.
+    V0_1_0,
+    /// 0.2.0: VERSION.
+    V0_2_0,
+    /// 0.3.0: lists of interfaces, addresses and routes; plugins in a chain.
+    V0_3_0,
+    /// 0.3.1: 0.3.0 with its text corrected.
+    V0_3_1,
+    /// 0.4.0: CHECK, and the result for DEL.
+    V0_4_0,
     /// 1.0.0: `ips[]` without the family's number.
     V1_0_0,
     /// 1.1.0: GC, STATUS, more about interfaces and routes.
@@ -21,17 +31,30 @@ pub enum Version {
 
 impl Version {
     /// Every version that is spoken, oldest first; VERSION answers with this list.
-    pub const SUPPORTED: &[Self] = &[Self::V1_0_0, Self::V1_1_0];
+    pub const SUPPORTED: &[Self] = &[
+        Self::V0_1_0,
+        Self::V0_2_0,
+        Self::V0_3_0,
+        Self::V0_3_1,
+        Self::V0_4_0,
+        Self::V1_0_0,
+        Self::V1_1_0,
+    ];
 
     /// What is spoken when nobody asked for a version that is known.
     pub const NEWEST: Self = Self::V1_1_0;
 
-    /// What a configuration without `cniVersion` means. It need not be a supported one.
-    pub(crate) const IMPLIED: &str = "0.1.0";
+    /// What a configuration without `cniVersion` means (Go's `version.ConfigDecoder`).
+    pub const IMPLIED: Self = Self::V0_1_0;
 
     /// The version as the specification writes it, for example `1.0.0`.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::V0_1_0 => "0.1.0",
+            Self::V0_2_0 => "0.2.0",
+            Self::V0_3_0 => "0.3.0",
+            Self::V0_3_1 => "0.3.1",
+            Self::V0_4_0 => "0.4.0",
             Self::V1_0_0 => "1.0.0",
             Self::V1_1_0 => "1.1.0",
         }
@@ -80,12 +103,10 @@ mod tests {
 
     #[test]
     fn only_the_literal_text_is_a_version() {
-        for text in ["", "1.0", "1.0.0 ", "v1.0.0", "1.3.0", "0.4.0"] {
+        for text in ["", "0.1", "1.0", "1.0.0 ", "v1.0.0", "0.3.2", "1.2.0", "1.3.0"] {
             let error = text.parse::<Version>().unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!(r#"config is "{text}", plugin supports ["1.0.0", "1.1.0"]"#)
-            );
+            let list = r#"["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]"#;
+            assert_eq!(error.to_string(), format!("config is {text:?}, plugin supports {list}"));
         }
     }
 }

@@ -99,7 +99,8 @@ fn a_broken_configuration_or_environment_is_an_error_object_with_the_specs_code(
 fn version_lists_what_is_spoken_and_needs_nothing() -> Result<()> {
     let lab = Lab::start(&seed::cluster())?;
     let answer = lab.node("master")?.runtime()?.version(PLUGIN)?;
-    let expected = json!({ "cniVersion": "1.1.0", "supportedVersions": ["1.0.0", "1.1.0"] });
+    let supported = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+    let expected = json!({ "cniVersion": "1.1.0", "supportedVersions": supported });
     assert_eq!(answer.success()?, &expected);
     Ok(())
 }

@@ -100,9 +100,8 @@ fn check_error(verb: Verb, error: &Value) {
 
 /// What was printed is read again as what it was.
 fn check_result(object: &Value) {
-    let version = version_of(object);
-    let read = AddResult::from_json(object, version).expect("a printed result can be read");
-    assert_eq!(read.to_json(version).as_ref(), Ok(object));
+    let read = AddResult::from_json(object).expect("a printed result can be read");
+    assert_eq!(read.to_json(version_of(object)).as_ref(), Ok(object));
 }
 
 /// A plugin that decodes its configuration and hands on what the plugins before it made.
@@ -174,6 +173,7 @@ impl Plugin for Probe {
     fn check(&self, request: &CheckRequest) -> Result<(), Error> {
         self.called();
         assert!(!request.netns.as_os_str().is_empty());
+        assert!(request.config.cni_version >= Version::V0_4_0);
         Ok(())
     }
 

@@ -92,7 +92,9 @@ fn no_command_is_a_person_at_a_terminal() {
     for env in [&[][..], &[("CNI_COMMAND", "")]] {
         let answer = call(&Recorder::default(), env, b"never read");
         assert_eq!((answer.exit, &*answer.stdout), (0, ""));
-        assert!(answer.stderr.starts_with("recorder: a CNI plugin for versions 1.0.0, 1.1.0"));
+        let versions = "0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0, started by";
+        let expected = format!("recorder: a CNI plugin for versions {versions}");
+        assert!(answer.stderr.starts_with(&expected), "{}", answer.stderr);
     }
 }
 
@@ -160,6 +162,27 @@ fn a_request_holds_what_was_said() {
     let env = env_with(&[("CNI_COMMAND", "DEL"), ("CNI_NETNS", "")]);
     assert_eq!(call(&recorder, &env, CONFIG).exit, 0);
     assert_eq!(recorder.dels.borrow()[0].netns, None);
+}
+
+#[test]
+fn the_path_of_delegates_is_in_every_request() {
+    let recorder = Recorder::default();
+    for (value, expected) in
+        [("/opt/cni/bin", &["/opt/cni/bin"][..]), ("/a b::/c:", &["/a b", "/c"]), (":", &[])]
+    {
+        for verb in ["ADD", "DEL", "GC"] {
+            let env = env_with(&[("CNI_COMMAND", verb), ("CNI_PATH", value)]);
+            assert_eq!(call(&recorder, &env, CONFIG).exit, 0);
+        }
+        let (add, del) = (recorder.adds.borrow_mut().pop(), recorder.dels.borrow_mut().pop());
+        let gc = recorder.gcs.borrow_mut().pop();
+        for path in [add.unwrap().path, del.unwrap().path, gc.unwrap().path] {
+            assert_eq!(path, expected.iter().map(Path::new).collect::<Vec<_>>());
+        }
+    }
+    let env = env_with(&[("CNI_PATH", "")]);
+    assert_eq!(call(&recorder, &env, CONFIG).exit, 0);
+    assert!(recorder.adds.borrow()[0].path.is_empty());
 }
 
 #[test]

@@ -5,3 +5,4 @@ mod environment;
 mod input;
 mod output;
 mod spec;
+mod version;

@@ -2,9 +2,7 @@
 
 use std::io::{self, Write};
 
-use cni_proto::{
-    AddRequest, AddResult, Code, DelRequest, Error, Plugin, Version, panic_object, serve,
-};
+use cni_proto::{AddRequest, AddResult, Code, DelRequest, Error, Plugin, serve};
 
 use crate::call::{CONFIG, ENV, call, env_with};
 
@@ -77,20 +75,4 @@ fn one_write_and_a_failed_one_is_exit_1() {
         let said = String::from_utf8(stderr).unwrap();
         assert_eq!(said.contains("failing: write to stdout: broken pipe"), exit == 1, "{said}");
     }
-}
-
-#[test]
-fn a_panic_is_an_error_object_too() {
-    let info = "panicked at src/main.rs:3:5:\nNo such file or directory: \"x\"";
-    let object: serde_json::Value =
-        serde_json::from_slice(&panic_object(&info, Version::V1_0_0)).unwrap();
-    assert_eq!(
-        object,
-        serde_json::json!({
-            "cniVersion": "1.0.0",
-            "code": 999,
-            "msg": "the plugin panicked, which is a defect in it",
-            "details": "panicked at src/main.rs:3:5:\nENOENT: \"x\"",
-        })
-    );
 }

@@ -1,10 +1,14 @@
-//! The specification's own examples, `tests/spec/*.json`: what a runtime says and what it hears.
+//! The specification's own examples: what a runtime says and what it hears.
+//!
+//! `tests/spec/VERSION/SECTION.json` are named after the place in the text of that version; `note`
+//! in them says what the text leaves open or has wrong.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use cni_proto::{
     AddRequest, AddResult, CheckRequest, Code, DelRequest, Dns, Error, GcRequest, Interface,
-    IpConfig, Plugin, Route, StatusRequest,
+    IpConfig, Plugin, Route, StatusRequest, Version,
 };
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -26,32 +30,64 @@ macro_rules! cases {
     ($($test:ident: $file:literal,)*) => {$(
         #[test]
         fn $test() {
-            run(include_str!(concat!("../spec/", $file, ".json")));
+            run(&parse(include_str!(concat!("../spec/", $file, ".json"))));
         }
     )*};
 }
 
 cases! {
-    appendix_add_1_bridge: "appendix-add-1-bridge",
-    appendix_add_1_host_local: "appendix-add-1-host-local",
-    appendix_add_2_tuning: "appendix-add-2-tuning",
-    appendix_add_3_portmap: "appendix-add-3-portmap",
-    appendix_check_1_bridge: "appendix-check-1-bridge",
-    appendix_check_2_tuning: "appendix-check-2-tuning",
-    appendix_check_3_portmap: "appendix-check-3-portmap",
-    appendix_delete_1_portmap: "appendix-delete-1-portmap",
-    appendix_delete_2_tuning: "appendix-delete-2-tuning",
-    appendix_delete_3_bridge: "appendix-delete-3-bridge",
-    section_2_gc: "section-2-gc",
-    section_2_status: "section-2-status",
-    section_2_version: "section-2-version",
-    section_5_error: "section-5-error",
+    v0_1_0_example_configurations_bridge: "0.1.0/example-configurations-bridge",
+    v0_2_0_example_configurations_bridge: "0.2.0/example-configurations-bridge",
+    v0_2_0_parameters_version: "0.2.0/parameters-version",
+    v0_3_1_runtime_examples_add_1_bridge: "0.3.1/runtime-examples-add-1-bridge",
+    v0_3_1_runtime_examples_add_2_tuning: "0.3.1/runtime-examples-add-2-tuning",
+    v0_3_1_runtime_examples_del_1_tuning: "0.3.1/runtime-examples-del-1-tuning",
+    v0_3_1_runtime_examples_del_2_bridge: "0.3.1/runtime-examples-del-2-bridge",
+    v0_4_0_runtime_examples_add_1_bridge: "0.4.0/runtime-examples-add-1-bridge",
+    v0_4_0_runtime_examples_add_2_tuning: "0.4.0/runtime-examples-add-2-tuning",
+    v0_4_0_runtime_examples_check_1_bridge: "0.4.0/runtime-examples-check-1-bridge",
+    v0_4_0_runtime_examples_check_2_tuning: "0.4.0/runtime-examples-check-2-tuning",
+    v0_4_0_runtime_examples_del_1_tuning: "0.4.0/runtime-examples-del-1-tuning",
+    v0_4_0_runtime_examples_del_2_bridge: "0.4.0/runtime-examples-del-2-bridge",
+    v1_0_0_section_5_version: "1.0.0/section-5-version",
+    v1_1_0_section_2_gc: "1.1.0/section-2-gc",
+    v1_1_0_section_2_status: "1.1.0/section-2-status",
 }
 
-fn run(text: &str) {
-    let case: Case = serde_json::from_str(text).unwrap();
+/// The examples of 1.0.0, which must come out the same under 1.1.0.
+macro_rules! cases_since_1_0_0 {
+    ($($test:ident: $file:literal,)*) => {$(
+        #[test]
+        fn $test() {
+            let text = include_str!(concat!("../spec/1.0.0/", $file, ".json"));
+            run(&parse(text));
+            run(&parse(&text.replace("\"1.0.0\"", "\"1.1.0\"")));
+        }
+    )*};
+}
+
+cases_since_1_0_0! {
+    v1_0_0_appendix_add_1_bridge: "appendix-add-1-bridge",
+    v1_0_0_appendix_add_1_host_local: "appendix-add-1-host-local",
+    v1_0_0_appendix_add_2_tuning: "appendix-add-2-tuning",
+    v1_0_0_appendix_add_3_portmap: "appendix-add-3-portmap",
+    v1_0_0_appendix_check_1_bridge: "appendix-check-1-bridge",
+    v1_0_0_appendix_check_2_tuning: "appendix-check-2-tuning",
+    v1_0_0_appendix_check_3_portmap: "appendix-check-3-portmap",
+    v1_0_0_appendix_delete_1_portmap: "appendix-delete-1-portmap",
+    v1_0_0_appendix_delete_2_tuning: "appendix-delete-2-tuning",
+    v1_0_0_appendix_delete_3_bridge: "appendix-delete-3-bridge",
+    v1_0_0_section_5_error: "section-5-error",
+}
+
+fn parse(text: &str) -> Case {
+    serde_json::from_str(text).unwrap()
+}
+
+fn run(case: &Case) {
     let env: Vec<_> = case.env.iter().map(|(name, value)| (&**name, &**value)).collect();
-    let answer = call(&Example(case.plugin), &env, case.stdin.to_string().as_bytes());
+    let stdin = if case.stdin.is_null() { String::new() } else { case.stdin.to_string() };
+    let answer = call(&Example(case.plugin.clone()), &env, stdin.as_bytes());
     assert_eq!((answer.exit, &*answer.stderr), (case.exit, ""), "{}: {answer:?}", case.section);
     if case.stdout.is_null() {
         assert_eq!(answer.stdout, "", "{}", case.section);
@@ -71,19 +107,20 @@ struct Bridge {
 #[derive(Deserialize)]
 struct Ipam {
     subnet: IpNet,
-    gateway: std::net::IpAddr,
-    routes: Vec<Route>,
+    gateway: IpAddr,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Tuning {
+    #[serde(default)]
     runtime_config: Mac,
 }
 
 #[derive(Default, Deserialize)]
 struct Mac {
-    mac: String,
+    #[serde(default)]
+    mac: Option<String>,
 }
 
 impl Example {
@@ -100,12 +137,15 @@ impl Example {
                 Error::new(Code::INVALID_CONFIG, "Invalid Configuration").with_details(details)
             );
         }
-        let ip = IpConfig {
-            address: "10.1.0.5/16".parse().unwrap(),
-            gateway: Some(ipam.gateway),
-            interface: None,
+        let (address, gateway, routes) = if request.config.cni_version < Version::V1_0_0 {
+            ("10.0.0.5/32", None, Vec::new())
+        } else {
+            let everywhere = Route::to("0.0.0.0/0".parse().unwrap());
+            ("10.1.0.5/16", Some(ipam.gateway), vec![everywhere])
         };
-        Ok(AddResult { ips: vec![ip], routes: ipam.routes, dns, ..AddResult::default() })
+        let address = address.parse().unwrap();
+        let ips = vec![IpConfig { address, gateway, interface: None }];
+        Ok(AddResult { ips, routes, dns, ..AddResult::default() })
     }
 
     fn bridge(request: &AddRequest) -> Result<AddResult, Error> {
@@ -129,10 +169,14 @@ impl Example {
     }
 }
 
-/// The chain's final result: the container's interface has the MAC that tuning gave it.
-fn assert_final(prev: Option<&AddResult>) {
-    let mac = prev.and_then(|prev| prev.interfaces.last()?.mac.as_deref());
-    assert_eq!(mac, Some("00:11:22:33:44:66"));
+/// The chain's final result, as far as DEL has one: the container's interface has the MAC that
+/// tuning gave it, if it gave one.
+fn assert_final(prev: &AddResult, version: Version) {
+    let expected =
+        if version < Version::V1_0_0 { "99:88:77:66:55:44" } else { "00:11:22:33:44:66" };
+    let eth0 = prev.interfaces.last().unwrap();
+    assert_eq!((eth0.name.as_str(), eth0.mac.as_deref()), ("eth0", Some(expected)));
+    assert_eq!((prev.ips.len(), prev.ips[0].interface), (1, Some(2)));
 }
 
 impl Plugin for Example {
@@ -147,7 +191,9 @@ impl Plugin for Example {
             "tuning" => {
                 let tuning: Tuning = request.config.plugin()?;
                 let mut result = request.config.prev_result.clone().unwrap();
-                result.interfaces[2].mac = Some(tuning.runtime_config.mac);
+                if let Some(mac) = tuning.runtime_config.mac {
+                    result.interfaces[2].mac = Some(mac);
+                }
                 Ok(result)
             }
             _ => Ok(request.config.prev_result.clone().unwrap()),
@@ -156,13 +202,17 @@ impl Plugin for Example {
 
     fn del(&self, request: &DelRequest) -> Result<(), Error> {
         assert_eq!(request.config.plugin_type, self.0);
-        assert_final(request.config.prev_result.as_ref());
+        let version = request.config.cni_version.unwrap();
+        match &request.config.prev_result {
+            Some(prev) => assert_final(prev, version),
+            None => assert!(version < Version::V0_4_0),
+        }
         Ok(())
     }
 
     fn check(&self, request: &CheckRequest) -> Result<(), Error> {
         assert_eq!(request.config.plugin_type, self.0);
-        assert_final(request.config.prev_result.as_ref());
+        assert_final(request.config.required_prev_result()?, request.config.cni_version);
         Ok(())
     }
 
