@@ -284,6 +284,19 @@ mod tests {
     }
 
     #[test]
+    fn a_sector_lacks_all_that_was_written_after_its_version() {
+        let tape = Tape::new(vec![0; 512]);
+        let device = tape.device();
+        device.write(0, &[1; 256]).unwrap();
+        device.write(256, &[2; 256]).unwrap();
+        let recording = tape.recording();
+        let cut = Cut::at(&recording, 2);
+        let torn = |seed| cut.image(Policy::Torn { seed, unit_bytes: SECTOR_BYTES }, 0).bytes();
+        let seen: BTreeSet<_> = (0..200).map(torn).map(|bytes| (bytes[0], bytes[511])).collect();
+        assert_eq!(seen, [(0, 0), (1, 0), (1, 2)].into());
+    }
+
+    #[test]
     fn a_file_has_any_length_since_the_last_sync_and_grows_by_zeros_or_what_was_there() {
         let tape = Tape::new(vec![7; 6000]);
         let device = tape.device();
