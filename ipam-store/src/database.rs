@@ -1,21 +1,22 @@
 //! The database file, open: only ever under the lock.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use redb::{
-    Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, StorageBackend,
-    WriteTransaction,
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageBackend, WriteTransaction,
 };
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Growth};
 use crate::durable::{create_directory, io_error, is_there, rename};
 use crate::error::Error;
 use crate::fault::{Fault, Outcome};
 use crate::lock::Lock;
 use crate::migrate::{format_of, migrate};
+use crate::overlay::Overlay;
+use crate::phased::Phased;
 use crate::register::Register;
 use crate::rows;
 use crate::schema::{DEPARTED, FORMAT, META, META_FORMAT, META_REVISION};
@@ -29,7 +30,7 @@ pub(crate) struct Location {
 
 /// The database and the lock. Field order matters: the database closes before the lock opens.
 pub(crate) struct Opened {
-    database: Database,
+    database: Phased,
     path: PathBuf,
     lock: Lock,
 }
@@ -70,7 +71,7 @@ impl Location {
     pub(crate) fn open(&self) -> Result<Opened, Error> {
         self.require()?;
         let lock = self.lock()?;
-        self.open_locked(lock)
+        self.open_locked(lock, Growth::Blocks)
     }
 
     /// Answers [`Error::Missing`] or [`Error::Lost`] if there is no file, and only then: a file
@@ -86,31 +87,24 @@ impl Location {
         }
     }
 
-    pub(crate) fn open_locked(&self, lock: Lock) -> Result<Opened, Error> {
+    pub(crate) fn open_locked(&self, lock: Lock, growth: Growth) -> Result<Opened, Error> {
         self.require()?;
         let path = self.file();
-        let file = OpenOptions::new().read(true).write(true).open(&path);
-        let file = file.map_err(io_error("open", &path))?;
-        // The library would take an empty file for one that is to be filled.
-        if file.metadata().map_err(io_error("look at", &path))?.len() == 0 {
-            return Err(Error::Damaged { path, what: "it is empty".into() });
-        }
-        let database = Disk::new(file)
-            .and_then(open_database)
-            .map_err(|error| Fault::from(error).at("open", &path))?;
+        let file = existing(OpenOptions::new().read(true).write(true), &path)?;
+        let database = Phased::open(Disk::new(file, growth));
+        let database = database.map_err(|error| Fault::from(error).at("open", &path))?;
         Ok(Opened { database, path, lock })
     }
 
-    /// Opens the database for looking only, without writing a byte where that is possible.
+    /// Opens the database for looking only: not a byte of it is written.
     pub(crate) fn look(&self) -> Result<Snapshot, Error> {
         self.require()?;
         let (path, lock) = (self.file(), self.lock()?);
-        match ReadOnlyDatabase::open(&path) {
-            Ok(database) => Ok(Snapshot::Clean { database, path, lock }),
-            // The last writer was killed: only an open for writing puts the file in order.
-            Err(DatabaseError::RepairAborted) => self.open_locked(lock).map(Snapshot::Repaired),
-            Err(error) => Err(Fault::from(error).at("open", &path)),
-        }
+        let overlay = existing(OpenOptions::new().read(true), &path)
+            .and_then(|file| Overlay::new(file).map_err(io_error("look at", &path)))?;
+        let database =
+            open_database(overlay).map_err(|error| Fault::from(error).at("open", &path))?;
+        Ok(Snapshot { database, path, lock })
     }
 
     /// Makes a database with what `contents` writes, under the lock, and puts it where none is: under
@@ -136,18 +130,36 @@ impl Location {
         }
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&draft);
         let file = file.map_err(io_error("create", &draft))?;
-        let made =
-            Disk::new(file).and_then(open_database).map_err(Fault::from).and_then(|database| {
-                create_tables(&database, lock.noted().unwrap_or_default(), contents)
-            });
+        let noted = lock.noted().unwrap_or_default();
+        let made = Phased::open(Disk::new(file, Growth::Blocks))
+            .map_err(Fault::from)
+            .and_then(|database| create_tables(database.database(), noted, contents));
         made.map_err(|fault| fault.at("create", &draft))?;
         File::open(&draft).and_then(|file| file.sync_all()).map_err(io_error("sync", &draft))?;
         rename(&draft, &path)
     }
 }
 
-/// Opens the database on a storage that is not empty, or makes an empty one.
-pub(crate) fn open_database(storage: impl StorageBackend) -> Result<Database, DatabaseError> {
+/// An existing database file that no other program has open. All of ours take the lock first; what
+/// another one writes meanwhile would be lost or worse.
+fn existing(options: &OpenOptions, path: &Path) -> Result<File, Error> {
+    let file = options.open(path).map_err(io_error("open", path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(Fault::from(DatabaseError::DatabaseAlreadyOpen).at("open", path));
+        }
+        Err(TryLockError::Error(error)) => return Err(io_error("lock", path)(error)),
+    }
+    // The library would take an empty file for one that is to be filled.
+    if file.metadata().map_err(io_error("look at", path))?.len() == 0 {
+        return Err(Error::Damaged { path: path.to_path_buf(), what: "it is empty".into() });
+    }
+    Ok(file)
+}
+
+/// Opens a database on a storage where closing it may write.
+fn open_database(storage: impl StorageBackend) -> Result<Database, DatabaseError> {
     redb::Builder::new().create_with_backend(storage)
 }
 
@@ -191,7 +203,7 @@ impl Opened {
 
     /// How much of the file is in use, in bytes.
     pub(crate) fn used_bytes(&self) -> Outcome<u64> {
-        let stats = begin(&self.database)?.stats()?;
+        let stats = begin(self.database.database())?.stats()?;
         Ok(stats.allocated_pages() * u64::try_from(stats.page_size()).unwrap_or(u64::MAX))
     }
 
@@ -199,13 +211,21 @@ impl Opened {
         &self.lock
     }
 
+    /// For maintenance, which ends with [`Self::close_cleanly`].
     pub(crate) fn database(&mut self) -> &mut Database {
-        &mut self.database
+        self.database.database_mut()
+    }
+
+    /// Closes the database as the library does it.
+    pub(crate) fn close_cleanly(self) {
+        let Self { database, lock, .. } = self;
+        database.close_cleanly();
+        drop(lock);
     }
 
     /// A transaction on tables of the current format, in a file that is no older copy of itself.
     pub(crate) fn write(&self) -> Outcome<WriteTransaction> {
-        let transaction = begin(&self.database)?;
+        let transaction = begin(self.database.database())?;
         migrate(&transaction)?;
         let revision = rows::number(&transaction.open_table(META)?, META_REVISION)?;
         check_revision(revision, self.lock.noted())?;
@@ -214,7 +234,7 @@ impl Opened {
 
     /// A transaction whatever the format is.
     pub(crate) fn write_any_format(&self) -> Outcome<WriteTransaction> {
-        begin(&self.database)
+        begin(self.database.database())
     }
 }
 
@@ -231,37 +251,25 @@ fn check_revision(revision: Option<u64>, noted: Option<u64>) -> Outcome<()> {
 }
 
 /// A database open for looking.
-pub(crate) enum Snapshot {
-    Clean { database: ReadOnlyDatabase, path: PathBuf, lock: Lock },
-    Repaired(Opened),
+pub(crate) struct Snapshot {
+    database: Database,
+    path: PathBuf,
+    lock: Lock,
 }
 
 impl Snapshot {
     pub(crate) fn path(&self) -> &Path {
-        match self {
-            Self::Clean { path, .. } => path,
-            Self::Repaired(opened) => &opened.path,
-        }
-    }
-
-    fn lock(&self) -> &Lock {
-        match self {
-            Self::Clean { lock, .. } => lock,
-            Self::Repaired(opened) => &opened.lock,
-        }
+        &self.path
     }
 
     /// A transaction on a file of this format or an older one, which lacks tables.
     pub(crate) fn read(&self) -> Outcome<ReadTransaction> {
-        let transaction = match self {
-            Self::Clean { database, .. } => database.begin_read()?,
-            Self::Repaired(opened) => opened.database.begin_read()?,
-        };
+        let transaction = self.database.begin_read()?;
         match format_of(transaction.open_table(META))? {
             0 => Err(Fault::Foreign),
             1..=FORMAT => {
                 let revision = rows::number(&transaction.open_table(META)?, META_REVISION)?;
-                check_revision(revision, self.lock().noted())?;
+                check_revision(revision, self.lock.noted())?;
                 Ok(transaction)
             }
             found => Err(Fault::Newer { found }),

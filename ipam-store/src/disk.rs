@@ -1,85 +1,82 @@
-//! The database's file as the database library writes it.
+//! The database's file, as the database library writes it.
 
 use std::fs::File;
 use std::io;
-use std::ops::Bound;
+use std::os::unix::fs::FileExt;
 
-use redb::backends::FileBackend;
-use redb::{BackendError, StorageBackend};
+use redb::StorageBackend;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
-/// A file whose blocks are there before they are written, so that an overwrite, which is what a
-/// release needs, finds room on a full disk.
+/// A file that grows by blocks that are there, so that an overwrite, which is what a release needs,
+/// finds room on a full disk.
 #[derive(Debug)]
 pub(crate) struct Disk {
     file: File,
-    inner: FileBackend,
+    growth: Growth,
+}
+
+/// What a file grows by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Growth {
+    /// Blocks: if there are not enough of them it does not grow.
+    Blocks,
+    /// Length: it takes only the blocks that are written.
+    Length,
 }
 
 impl Disk {
-    pub(crate) fn new(file: File) -> Result<Self, redb::DatabaseError> {
-        let inner = FileBackend::new(file.try_clone()?)?;
-        Ok(Self { file, inner })
+    pub(crate) fn new(file: File, growth: Growth) -> Self {
+        Self { file, growth }
     }
 }
 
-type Lock = Result<bool, BackendError>;
-
 impl StorageBackend for Disk {
     fn len(&self) -> io::Result<u64> {
-        self.inner.len()
+        Ok(self.file.metadata()?.len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.inner.read(offset, out)
+        self.file.read_exact_at(out, offset)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let now = self.inner.len()?;
-        if len > now {
+        let now = self.len()?;
+        if len > now && self.growth == Growth::Blocks {
             match fallocate(&self.file, FallocateFlags::empty(), now, len - now) {
                 // Not every file system can; there a full disk is noticed later.
                 Ok(()) | Err(Errno::OPNOTSUPP) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
-        self.inner.set_len(len)
+        self.file.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.inner.sync_data()
+        self.file.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.inner.write(offset, data)
+        self.file.write_all_at(data, offset)
     }
+}
 
-    fn close(&self) -> io::Result<()> {
-        self.inner.close()
-    }
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
 
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Lock {
-        self.inner.try_lock_range(start, end)
-    }
+    use super::*;
 
-    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Lock {
-        self.inner.try_lock_shared_range(start, end)
-    }
-
-    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.inner.lock_range(start, end)
-    }
-
-    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.inner.lock_shared_range(start, end)
-    }
-
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.inner.unlock_range(start, end)
-    }
-
-    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Lock {
-        self.inner.query_lock_range(start, end)
+    #[test]
+    fn growth_takes_blocks_or_only_length() {
+        for (growth, expected) in [(Growth::Blocks, true), (Growth::Length, false)] {
+            let file = tempfile::tempfile().unwrap();
+            let disk = Disk::new(file.try_clone().unwrap(), growth);
+            disk.set_len(1 << 20).unwrap();
+            let found = file.metadata().unwrap();
+            assert_eq!((found.len(), found.blocks() * 512 >= 1 << 20), (1 << 20, expected));
+            disk.set_len(4096).unwrap();
+            assert_eq!(disk.len().unwrap(), 4096);
+        }
     }
 }

@@ -25,6 +25,8 @@ mod indexes;
 mod ledger;
 mod lock;
 mod migrate;
+mod overlay;
+mod phased;
 mod register;
 mod rows;
 mod schema;

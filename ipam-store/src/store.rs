@@ -15,6 +15,7 @@ use crate::clock;
 use crate::contents::{Contents, Counters};
 use crate::database::{Location, Opened, commit};
 use crate::declared::{Changes, Declared};
+use crate::disk::Growth;
 use crate::durable::{create_directory, io_error, is_there, rename};
 use crate::error::{AllocateError, ApplyError, Error, Unapplied, Undecided};
 use crate::fault::{Fault, Outcome};
@@ -172,7 +173,7 @@ impl Store {
             merged.write(&self.location.declared())?;
             return Ok(changes);
         }
-        let opened = self.location.open_locked(lock)?;
+        let opened = self.location.open_locked(lock, Growth::Blocks)?;
         let declared = self.location.declared();
         let outcome = self.transact(&opened, |register, _| {
             let (changes, merged) = wanted.merge(&register.contents()?)?;
@@ -242,7 +243,7 @@ impl Store {
                 let lock = opened.close();
                 let spare = self.location.spare();
                 spare::give_up(&spare).map_err(io_error("give up", &spare))?;
-                self.release_from(&self.location.open_locked(lock)?, attachment)
+                self.release_from(&self.location.open_locked(lock, Growth::Length)?, attachment)
             }
             other => other,
         }
@@ -391,6 +392,7 @@ impl Store {
             }
             Ok::<_, Fault>(Done { answer: Verdict { faults, repaired }, changed: repaired })
         });
+        opened.close_cleanly();
         let mut verdict = outcome.map_err(|fault| fault.at("check", &path))?;
         if !is_whole {
             verdict
@@ -445,8 +447,8 @@ impl Store {
                 path: path.clone(),
                 source: Box::new(error.into()),
             })?;
-            drop(opened);
         }
+        opened.close_cleanly();
         Ok((before, size().map_err(io_error("look at", &path))?))
     }
 

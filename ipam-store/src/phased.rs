@@ -1,0 +1,119 @@
+//! Which of the database library's writes and syncs reach the disk, by what it is doing.
+//!
+//! The library is made for programs that keep a database open. One that opens it for one decision
+//! would sync it six or seven times, of which two make the decision durable:
+//!
+//! - While it **opens**, it notes in the file that it is open, and syncs that. The note is there
+//!   already, since nobody ever takes it away (see below); where it is not, it becomes durable with
+//!   the commit. So syncs are left out until the database is open, unless it has to be repaired.
+//! - While it **works**, everything is done as asked: a commit is durable when it returns.
+//! - When the work is **over**, nothing is written any more. The library would commit once more to
+//!   make the next open cheap; every commit of ours has done that already (quick repair).
+//!
+//! So each open finds the file as after a kill, the one case that is tested at each single write
+//! (`tests/power`).
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use redb::{Database, DatabaseError, StorageBackend};
+
+const OPENING: u8 = 0;
+const REPAIRING: u8 = 1;
+const WORKING: u8 = 2;
+const OVER: u8 = 3;
+
+/// A database that writes nothing when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Phased {
+    database: Database,
+    phase: Arc<AtomicU8>,
+}
+
+impl Phased {
+    /// Opens the database on a storage, or makes one on an empty storage.
+    pub(crate) fn open(storage: impl StorageBackend) -> Result<Self, DatabaseError> {
+        let phase = Arc::new(AtomicU8::new(OPENING));
+        let repairing = Arc::clone(&phase);
+        let backend = Backend { storage, phase: Arc::clone(&phase) };
+        let database = redb::Builder::new()
+            .set_repair_callback(move |_| repairing.store(REPAIRING, Ordering::Relaxed))
+            .create_with_backend(backend)?;
+        phase.store(WORKING, Ordering::Relaxed);
+        Ok(Self { database, phase })
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub(crate) fn database_mut(&mut self) -> &mut Database {
+        &mut self.database
+    }
+
+    /// Lets the library close the database in its own way: after maintenance, whose commits do not
+    /// all make the next open cheap.
+    pub(crate) fn close_cleanly(self) {
+        // The last word is not that the work is over, so that the drop of the database is heard.
+        let phase = Arc::clone(&self.phase);
+        phase.store(REPAIRING, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Phased {
+    fn drop(&mut self) {
+        // Anything else means that the database is to be closed cleanly.
+        if self.phase.load(Ordering::Relaxed) == WORKING {
+            self.phase.store(OVER, Ordering::Relaxed);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Backend<S> {
+    storage: S,
+    phase: Arc<AtomicU8>,
+}
+
+impl<S> Backend<S> {
+    fn phase(&self) -> u8 {
+        self.phase.load(Ordering::Relaxed)
+    }
+
+    fn unless_over(&self) -> io::Result<()> {
+        if self.phase() == OVER {
+            return Err(io::Error::other("the work on the database is over"));
+        }
+        Ok(())
+    }
+}
+
+impl<S: StorageBackend> StorageBackend for Backend<S> {
+    fn len(&self) -> io::Result<u64> {
+        self.storage.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.storage.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.unless_over()?;
+        self.storage.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.unless_over()?;
+        if self.phase() == OPENING { Ok(()) } else { self.storage.sync_data() }
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.unless_over()?;
+        self.storage.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.storage.close()
+    }
+}
