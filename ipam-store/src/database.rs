@@ -14,7 +14,7 @@ use crate::durable::{create_directory, io_error, is_there, rename};
 use crate::error::Error;
 use crate::fault::{Fault, Outcome};
 use crate::lock::Lock;
-use crate::migrate::{format_of, migrate};
+use crate::migrate::format_of;
 use crate::overlay::Overlay;
 use crate::phased::Phased;
 use crate::register::Register;
@@ -212,8 +212,12 @@ impl Opened {
     }
 
     /// For maintenance, which ends with [`Self::close_cleanly`].
-    pub(crate) fn database(&mut self) -> &mut Database {
+    pub(crate) fn database_mut(&mut self) -> &mut Database {
         self.database.database_mut()
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        self.database.database()
     }
 
     /// Closes the database as the library does it.
@@ -222,25 +226,11 @@ impl Opened {
         database.close_cleanly();
         drop(lock);
     }
-
-    /// A transaction on tables of the current format, in a file that is no older copy of itself.
-    pub(crate) fn write(&self) -> Outcome<WriteTransaction> {
-        let transaction = begin(self.database.database())?;
-        migrate(&transaction)?;
-        let revision = rows::number(&transaction.open_table(META)?, META_REVISION)?;
-        check_revision(revision, self.lock.noted())?;
-        Ok(transaction)
-    }
-
-    /// A transaction whatever the format is.
-    pub(crate) fn write_any_format(&self) -> Outcome<WriteTransaction> {
-        begin(self.database.database())
-    }
 }
 
 /// A database that knows fewer commits than were made was put back, or fell back: since then
 /// addresses may have been given that it takes for free.
-fn check_revision(revision: Option<u64>, noted: Option<u64>) -> Outcome<()> {
+pub(crate) fn check_revision(revision: Option<u64>, noted: Option<u64>) -> Outcome<()> {
     let (revision, noted) = (revision.unwrap_or_default(), noted.unwrap_or_default());
     if revision >= noted {
         return Ok(());
@@ -275,10 +265,4 @@ impl Snapshot {
             found => Err(Fault::Newer { found }),
         }
     }
-}
-
-/// Makes a transaction durable. A failure leaves the database as it was before; this process must
-/// not write to it again.
-pub(crate) fn commit(transaction: WriteTransaction) -> Outcome<()> {
-    Ok(transaction.commit()?)
 }

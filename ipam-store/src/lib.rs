@@ -33,6 +33,7 @@ mod schema;
 mod spare;
 mod store;
 mod tally;
+mod transaction;
 
 pub use clock::now;
 pub use contents::{Contents, Counters, PoolCounters, Resting};

@@ -8,21 +8,21 @@ use std::time::Duration;
 
 use ipam_core::{
     Attachment, Demand, Facts, Lease, NetnsRef, Policy, Pool, PoolName, Rest, Stamp, WhyFreed,
-    decide, reclaim,
 };
 
 use crate::clock;
 use crate::contents::{Contents, Counters};
-use crate::database::{Location, Opened, commit};
+use crate::database::{Location, Opened, begin};
 use crate::declared::{Changes, Declared};
 use crate::disk::Growth;
 use crate::durable::{create_directory, io_error, is_there, rename};
 use crate::error::{AllocateError, ApplyError, Error, Unapplied, Undecided};
 use crate::fault::{Fault, Outcome};
-use crate::migrate::{depart, take_departed};
+use crate::migrate::depart;
 use crate::register::Register;
 use crate::rows;
 use crate::spare;
+use crate::transaction::{self, Done};
 
 /// The pools and leases of one node, in one directory.
 ///
@@ -101,12 +101,6 @@ pub struct Verdict {
     pub faults: Vec<String>,
     /// Whether the indexes were made anew, after which nothing is wrong.
     pub repaired: bool,
-}
-
-/// Whether a transaction has something to commit.
-struct Done<T> {
-    answer: T,
-    changed: bool,
 }
 
 impl fmt::Debug for Store {
@@ -205,19 +199,7 @@ impl Store {
         spare::keep(&spare).map_err(io_error("keep space for releases in", &spare))?;
         let Request { demand, netns } = request;
         let outcome = self.transact(&opened, |register, now| {
-            let pools = register.pools()?;
-            let demands = std::slice::from_ref(demand);
-            let decision = decide(demands, &pools, &self.policy, now.moment, register)?;
-            for address in &decision.woken {
-                register.wake(*address)?;
-            }
-            let mut grants = Vec::with_capacity(decision.grants.len());
-            for grant in &decision.grants {
-                let lease = grant.lease(demand, netns.as_ref(), now);
-                register.give(grant, &lease)?;
-                grants.push(Grant { lease, pool: grant.pool.clone() });
-            }
-            Ok::<_, Undecided>(Done { answer: grants, changed: true })
+            transaction::allocate(register, demand, netns.as_ref(), &self.policy, now)
         });
         outcome.map_err(|error| match error {
             Undecided::Refused(refused) => AllocateError::Refused(refused),
@@ -251,9 +233,7 @@ impl Store {
 
     fn release_from(&self, opened: &Opened, attachment: &Attachment) -> Result<Vec<Lease>, Error> {
         let outcome = self.transact(opened, |register, now| {
-            let changed = !register.holds_nothing(attachment)?;
-            let answer = register.release(attachment, &self.policy, now.moment)?;
-            Ok::<_, Fault>(Done { answer, changed })
+            transaction::release(register, attachment, &self.policy, now)
         });
         match outcome {
             Err(Fault::Newer { .. }) => {
@@ -264,9 +244,9 @@ impl Store {
     }
 
     fn depart(&self, opened: &Opened, attachment: &Attachment) -> Outcome<Vec<Lease>> {
-        let transaction = opened.write_any_format()?;
+        let transaction = begin(opened.database())?;
         if depart(&transaction, attachment, (self.clock)().unix_seconds)? {
-            commit(transaction)?;
+            transaction.commit()?;
         }
         Ok(Vec::new())
     }
@@ -282,15 +262,7 @@ impl Store {
     pub fn reclaim(&self, facts: &Facts) -> Result<Vec<(Lease, WhyFreed)>, Error> {
         let opened = self.location.open()?;
         let outcome = self.transact(&opened, |register, now| {
-            let leases = register.leases()?;
-            let freed = reclaim(&leases, facts).freed;
-            let mut answer = Vec::with_capacity(freed.len());
-            for (lease, why) in freed {
-                register.end(lease, &self.policy, now.moment)?;
-                answer.push((lease.clone(), why));
-            }
-            let changed = !answer.is_empty();
-            Ok::<_, Fault>(Done { answer, changed })
+            transaction::free_dead(register, facts, &self.policy, now)
         });
         let freed = outcome.map_err(|fault| fault.at("write to", opened.path()))?;
         self.tell(&freed);
@@ -382,7 +354,7 @@ impl Store {
     pub fn verify(&self, repair: bool) -> Result<Verdict, Error> {
         let mut opened = self.location.open()?;
         let path = opened.path().to_path_buf();
-        let checked = opened.database().check_integrity();
+        let checked = opened.database_mut().check_integrity();
         let is_whole = checked.map_err(|error| Fault::from(error).at("check", &path))?;
         let outcome = self.transact(&opened, |register, _| {
             let faults = register.check_indexes()?;
@@ -441,7 +413,7 @@ impl Store {
         let before = size().map_err(io_error("look at", &path))?;
         let used = opened.used_bytes().map_err(|fault| fault.at("read", &path))?;
         if before > floor && used < before / 2 {
-            let compacted = opened.database().compact();
+            let compacted = opened.database_mut().compact();
             compacted.map_err(|error| Error::Database {
                 operation: "compact",
                 path: path.clone(),
@@ -452,30 +424,25 @@ impl Store {
         Ok((before, size().map_err(io_error("look at", &path))?))
     }
 
-    /// One transaction: what a new boot and other programs' releases change, then `work`, then the
-    /// commit, if there is anything to commit.
     fn transact<T, E: From<Fault>>(
         &self,
         opened: &Opened,
         work: impl FnOnce(&mut Register<'_>, &Stamp) -> Result<Done<T>, E>,
     ) -> Result<T, E> {
         let now = (self.clock)();
-        let transaction = opened.write()?;
-        let departed = take_departed(&transaction)?;
-        let mut register = Register::open(&transaction)?;
-        let entered = register.enter_boot(&self.policy, &now)?;
-        for attachment in &departed {
-            register.release(attachment, &self.policy, now.moment)?;
+        let lock = opened.lock();
+        let ended = transaction::transact(
+            opened.database(),
+            lock.noted(),
+            &self.policy,
+            &now,
+            |register| work(register, &now),
+        )?;
+        if let Some(revision) = ended.revision {
+            lock.note(revision);
         }
-        let Done { answer, changed } = work(&mut register, &now)?;
-        if changed || entered.is_new || !departed.is_empty() {
-            let revision = register.close(now.moment)?;
-            commit(transaction)?;
-            opened.lock().note(revision);
-            let freed = entered.ended.into_iter().map(|lease| (lease, WhyFreed::EarlierBoot));
-            self.tell(&freed.collect::<Vec<_>>());
-        }
-        Ok(answer)
+        self.tell(&ended.freed);
+        Ok(ended.answer)
     }
 
     fn tell(&self, freed: &[(Lease, WhyFreed)]) {

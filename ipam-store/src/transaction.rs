@@ -1,0 +1,115 @@
+//! One decision: one transaction from its begin to its durable end.
+
+use ipam_core::{
+    Attachment, Demand, Facts, Lease, NetnsRef, Policy, Stamp, WhyFreed, decide, reclaim,
+};
+use redb::Database;
+
+use crate::database::{begin, check_revision};
+use crate::error::Undecided;
+use crate::fault::{Fault, Outcome};
+use crate::migrate::{migrate, take_departed};
+use crate::register::Register;
+use crate::rows;
+use crate::schema::{META, META_REVISION};
+use crate::store::Grant;
+
+/// What a piece of work answers, and whether it has written something.
+pub(crate) struct Done<T> {
+    pub(crate) answer: T,
+    pub(crate) changed: bool,
+}
+
+/// What became of a transaction.
+pub(crate) struct Ended<T> {
+    pub(crate) answer: T,
+    /// The revision that the database has now, if anything was committed.
+    pub(crate) revision: Option<u64>,
+    /// The leases that a new boot of the node ended.
+    pub(crate) freed: Vec<(Lease, WhyFreed)>,
+}
+
+/// Brings the file to this format, does what a new boot and other programs' releases ask for, then
+/// `work`, then commits, if there is anything to commit.
+///
+/// A failure leaves the database as it was before; the caller must not write to it again, since
+/// what a failed commit left in the library's memory is not what is on the disk.
+pub(crate) fn transact<T, E: From<Fault>>(
+    database: &Database,
+    noted: Option<u64>,
+    policy: &Policy,
+    now: &Stamp,
+    work: impl FnOnce(&mut Register<'_>) -> Result<Done<T>, E>,
+) -> Result<Ended<T>, E> {
+    let transaction = begin(database)?;
+    migrate(&transaction)?;
+    let found = transaction.open_table(META).map_err(Fault::from)?;
+    check_revision(rows::number(&found, META_REVISION)?, noted)?;
+    drop(found);
+    let departed = take_departed(&transaction)?;
+    let mut register = Register::open(&transaction)?;
+    let entered = register.enter_boot(policy, now)?;
+    for attachment in &departed {
+        register.release(attachment, policy, now.moment)?;
+    }
+    let Done { answer, changed } = work(&mut register)?;
+    if !(changed || entered.is_new || !departed.is_empty()) {
+        return Ok(Ended { answer, revision: None, freed: Vec::new() });
+    }
+    let revision = register.close(now.moment)?;
+    transaction.commit().map_err(Fault::from)?;
+    let freed = entered.ended.into_iter().map(|lease| (lease, WhyFreed::EarlierBoot));
+    Ok(Ended { answer, revision: Some(revision), freed: freed.collect() })
+}
+
+/// Decides one demand and writes the decision down.
+pub(crate) fn allocate(
+    register: &mut Register<'_>,
+    demand: &Demand,
+    netns: Option<&NetnsRef>,
+    policy: &Policy,
+    now: &Stamp,
+) -> Result<Done<Vec<Grant>>, Undecided> {
+    let pools = register.pools()?;
+    let decision = decide(std::slice::from_ref(demand), &pools, policy, now.moment, register)?;
+    for address in &decision.woken {
+        register.wake(*address)?;
+    }
+    let mut grants = Vec::with_capacity(decision.grants.len());
+    for grant in &decision.grants {
+        let lease = grant.lease(demand, netns, now);
+        register.give(grant, &lease)?;
+        grants.push(Grant { lease, pool: grant.pool.clone() });
+    }
+    Ok(Done { answer: grants, changed: true })
+}
+
+/// Ends what an attachment holds.
+pub(crate) fn release(
+    register: &mut Register<'_>,
+    attachment: &Attachment,
+    policy: &Policy,
+    now: &Stamp,
+) -> Outcome<Done<Vec<Lease>>> {
+    let changed = !register.holds_nothing(attachment)?;
+    let answer = register.release(attachment, policy, now.moment)?;
+    Ok(Done { answer, changed })
+}
+
+/// Ends the leases that are dead by the facts.
+pub(crate) fn free_dead(
+    register: &mut Register<'_>,
+    facts: &Facts,
+    policy: &Policy,
+    now: &Stamp,
+) -> Outcome<Done<Vec<(Lease, WhyFreed)>>> {
+    let leases = register.leases()?;
+    let freed = reclaim(&leases, facts).freed;
+    let mut answer = Vec::with_capacity(freed.len());
+    for (lease, why) in freed {
+        register.end(lease, policy, now.moment)?;
+        answer.push((lease.clone(), why));
+    }
+    let changed = !answer.is_empty();
+    Ok(Done { answer, changed })
+}
