@@ -5,6 +5,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{BufRead, BufReader},
+    iter,
     net::IpAddr,
     os::{fd::AsFd, unix::fs::MetadataExt},
     path::Path,
@@ -342,6 +343,30 @@ fn a_mount_below_another_makes_the_census_incomplete() {
     wait_until_gone(id);
 }
 
+/// What disappears between being found and being looked at is gone, and no gap.
+#[test]
+fn namespaces_that_come_and_go_do_not_make_the_census_incomplete() {
+    if !on_its_own_node("namespaces_that_come_and_go_do_not_make_the_census_incomplete") {
+        return;
+    }
+    let stay: Vec<_> = (0..30).map(|_| TestNetns::new()).collect();
+    let mut inodes: BTreeSet<u64> = stay.iter().map(|test| test.open().id().ino).collect();
+    inodes.insert(Netns::current().unwrap().id().ino);
+    let script = "for keeper in 1 2; do while :; do unshare --net --mount true; done & done";
+    let keeper = Keeper::new(&["--pid", "--fork", "--kill-child"], script, Path::new(""));
+    let (start, mut strangers) = (Instant::now(), 0);
+    for _ in 0..50 {
+        let found = census();
+        let whole = found.whole().unwrap();
+        assert!(whole.inodes().is_superset(&inodes));
+        assert!(whole.namespaces().iter().all(|netns| netns.interfaces.is_some()));
+        strangers += whole.inodes().len() - inodes.len();
+    }
+    eprintln!("50 censuses in {:?} met {strangers} namespaces of the moment", start.elapsed());
+    assert!(strangers > 0, "none was met");
+    drop(keeper);
+}
+
 #[test]
 fn no_time_makes_the_census_incomplete() {
     if !on_its_own_node("no_time_makes_the_census_incomplete") {
@@ -392,14 +417,14 @@ fn no_file_descriptor_left_makes_the_census_incomplete() {
         .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse::<u64>().unwrap())
         .max()
         .unwrap();
-    let limit = Rlimit { current: Some(highest + 1), ..before };
+    let limit = Rlimit { current: Some(highest + 32), ..before };
     let mut refused = 0;
     // With one more to use each time, it is refused later and later, and then not at all.
     for more in 0..8 {
         setrlimit(Resource::Nofile, limit).unwrap();
         let mut files: Vec<_> =
-            (0..=highest).map_while(|_| fs::File::open("/dev/null").ok()).collect();
-        files.drain(..more.min(files.len()));
+            iter::repeat_with(|| fs::File::open("/dev/null")).map_while(Result::ok).collect();
+        files.drain(..more);
         let found = census();
         drop(files);
         setrlimit(Resource::Nofile, before).unwrap();
