@@ -26,11 +26,24 @@ pub struct CensusOptions {
     /// machine's first PID namespace shows all of the node all the same. Otherwise such a census
     /// is incomplete: a pod does not see the node's processes.
     pub node_in_container: bool,
-    /// Whether to do without the open files of processes that are closed even to root, as by a
-    /// security module. Otherwise each such process makes the census incomplete. What is given up
-    /// is a namespace that nothing but such a file keeps; runtimes keep theirs by a mount or a
-    /// process. One that is closed and not in the own namespace makes it incomplete in any case.
-    pub ignore_closed_files: bool,
+    /// Which open files are looked at.
+    pub open_files: OpenFiles,
+}
+
+/// Which processes' open files a census looks at. What is given up with fewer is a namespace that
+/// nothing but such a file keeps; runtimes keep theirs by a mount or a process. It costs a few
+/// microseconds for each file that is open on the node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OpenFiles {
+    /// Of all. A process that is closed even to root, as by a security module, makes the census
+    /// incomplete.
+    #[default]
+    All,
+    /// Of all that are not closed. One that is closed and not in the own namespace still makes the
+    /// census incomplete.
+    Readable,
+    /// Of none.
+    Skip,
 }
 
 /// The network namespaces that live on the node, and the addresses on the interfaces in them.
@@ -101,7 +114,7 @@ pub struct WholeCensus<'a>(&'a [LiveNetns]);
 impl CensusOptions {
     /// With this deadline, and nothing left out.
     pub fn within(deadline: Duration) -> Self {
-        Self { deadline, node_in_container: false, ignore_closed_files: false }
+        Self { deadline, node_in_container: false, open_files: OpenFiles::All }
     }
 }
 
@@ -115,7 +128,7 @@ impl Census {
         if !options.node_in_container {
             watch.check_pid_namespace();
         }
-        match Own::find(options.ignore_closed_files) {
+        match Own::find(options.open_files) {
             Ok(own) => look_until_settled(&own, &mut namespaces, &mut watch),
             Err(error) => watch.gap(error),
         }
@@ -196,14 +209,16 @@ impl<'a> WholeCensus<'a> {
 /// Finds and looks, and again for as long as something disappears in between: what is found again
 /// has another keeper, what is not is gone.
 fn look_until_settled(own: &Own, namespaces: &mut BTreeMap<NetnsId, LiveNetns>, watch: &mut Watch) {
-    let (mut lost_views, mut lost) = (BTreeSet::new(), BTreeSet::new());
+    let mut lost_views = BTreeSet::new();
+    let mut lost: BTreeMap<NetnsId, Vec<Door>> = BTreeMap::new();
     let mut failed = BTreeSet::new();
     loop {
         let sightings = Sightings::take(own, &lost_views, watch);
         if !watch.late() {
-            namespaces.retain(|id, _| !lost.contains(id) || sightings.namespaces.contains_key(id));
+            namespaces
+                .retain(|id, _| !lost.contains_key(id) || sightings.namespaces.contains_key(id));
         }
-        let mut lost_again = BTreeSet::new();
+        let mut lost_now = BTreeMap::new();
         for (id, sighting) in sightings.namespaces {
             let netns = namespaces.entry(id).or_insert_with(|| LiveNetns {
                 id,
@@ -219,13 +234,15 @@ fn look_until_settled(own: &Own, namespaces: &mut BTreeMap<NetnsId, LiveNetns>, 
             }
             match look(netns, &sighting.doors, watch) {
                 Ok(Some(interfaces)) => netns.interfaces = Some(interfaces),
-                Ok(None) if !lost.contains(&id) => {
-                    lost_again.insert(id);
-                }
-                Ok(None) => {
+                // A door that was there twice and leads nowhere. Another one may be of another
+                // namespace, as inode numbers are given again.
+                Ok(None) if lost.get(&id).is_some_and(|doors| share(doors, &sighting.doors)) => {
                     failed.insert(id);
                     let netns = format!("net:[{}], mounted at {:?},", id.ino, netns.mounts);
                     watch.gap(CensusGap::Unreachable { netns });
+                }
+                Ok(None) => {
+                    lost_now.insert(id, sighting.doors);
                 }
                 Err(gap) => {
                     failed.insert(id);
@@ -235,11 +252,15 @@ fn look_until_settled(own: &Own, namespaces: &mut BTreeMap<NetnsId, LiveNetns>, 
                 }
             }
         }
-        if watch.late() || (lost_again.is_empty() && sightings.lost_views.is_empty()) {
+        if watch.late() || (lost_now.is_empty() && sightings.lost_views.is_empty()) {
             return;
         }
-        (lost, lost_views) = (lost_again, sightings.lost_views);
+        (lost, lost_views) = (lost_now, sightings.lost_views);
     }
+}
+
+fn share(some: &[Door], others: &[Door]) -> bool {
+    some.iter().any(|door| others.iter().any(|other| door.path() == other.path()))
 }
 
 /// The interfaces of a namespace; `Ok(None)` when no door leads there any more; the reason else, or

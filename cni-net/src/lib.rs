@@ -78,7 +78,7 @@ pub mod sysctl;
 mod undo;
 
 pub use addr::AddressOptions;
-pub use census::{Census, CensusOptions, Interface, LiveNetns, Place, WholeCensus};
+pub use census::{Census, CensusOptions, Interface, LiveNetns, OpenFiles, Place, WholeCensus};
 pub use error::{Error, Operation, Result};
 pub use gap::{CensusGap, IncompleteCensus};
 pub use ipvlan::{IpvlanFlag, IpvlanMode, NewIpvlan, UnknownIpvlanMode};

@@ -18,7 +18,7 @@ use rustix::{
 };
 
 use crate::{
-    CensusGap, Error, Netns, NetnsId,
+    CensusGap, Error, Netns, NetnsId, OpenFiles,
     door::Door,
     error::{Context, Operation, Result},
     gap::Watch,
@@ -30,7 +30,7 @@ use crate::{
 pub(crate) struct Sightings {
     pub(crate) namespaces: BTreeMap<NetnsId, Sighting>,
     /// Whose processes disappeared before their mounts were read.
-    pub(crate) lost_views: BTreeSet<View>,
+    pub(crate) lost_views: BTreeSet<(View, Task)>,
     views: BTreeMap<View, Vec<Task>>,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Own {
     pub(crate) id: NetnsId,
     /// Of a file in the namespace's `/proc/net`, which is there for every process to be seen.
     proc_inode: u64,
-    ignore_closed_files: bool,
+    open_files: OpenFiles,
 }
 
 /// What keeps one namespace.
@@ -59,7 +59,7 @@ pub(crate) struct View {
     root: PathBuf,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Task {
     pid: u32,
     tid: u32,
@@ -73,12 +73,12 @@ impl Task {
 }
 
 impl Own {
-    pub(crate) fn find(ignore_closed_files: bool) -> Result<Self> {
+    pub(crate) fn find(open_files: OpenFiles) -> Result<Self> {
         let id = Netns::current()?.id();
         let path = Path::new("/proc/thread-self").join(PROC_NET_FILE);
         let metadata =
             fs::metadata(&path).map_err(|error| context(&path, |context| context.io(&error)))?;
-        Ok(Self { id, proc_inode: metadata.ino(), ignore_closed_files })
+        Ok(Self { id, proc_inode: metadata.ino(), open_files })
     }
 
     /// Whether the task is here, for one that does not show its namespace's own file. Each
@@ -92,8 +92,9 @@ impl Own {
 const PROC_NET_FILE: &str = "net/dev";
 
 impl Sightings {
-    /// Walks through all processes, then all mounts. A view that was lost before, too, is a gap.
-    pub(crate) fn take(own: &Own, lost_before: &BTreeSet<View>, watch: &mut Watch) -> Self {
+    /// Walks through all processes, then all mounts. A view that the same task has lost before
+    /// is a gap.
+    pub(crate) fn take(own: &Own, lost_before: &BTreeSet<(View, Task)>, watch: &mut Watch) -> Self {
         let (namespaces, views) = (BTreeMap::new(), BTreeMap::new());
         let mut all = Self { namespaces, lost_views: BTreeSet::new(), views };
         let Some(pids) = seen(Path::new("/proc"), numbers(Path::new("/proc")), watch) else {
@@ -117,11 +118,15 @@ impl Sightings {
             if all.mounts(&tasks, own, watch) {
                 continue;
             }
-            if lost_before.contains(&view) {
-                let path = tasks[0].file("mountinfo");
-                watch.gap(context(&path, |context| context.errno(Errno::SRCH)));
+            for task in tasks.iter() {
+                let lost = (view.clone(), *task);
+                if lost_before.contains(&lost) {
+                    let path = task.file("mountinfo");
+                    watch.gap(context(&path, |context| context.errno(Errno::SRCH)));
+                } else {
+                    all.lost_views.insert(lost);
+                }
             }
-            all.lost_views.insert(view);
         }
         all
     }
@@ -156,8 +161,10 @@ impl Sightings {
             }
             if !looked_around {
                 looked_around = self.view(task, closed, watch);
-                if !(closed && own.ignore_closed_files) {
-                    self.files(task, own, watch);
+                match own.open_files {
+                    OpenFiles::Skip => {}
+                    OpenFiles::Readable if closed => {}
+                    OpenFiles::All | OpenFiles::Readable => self.files(task, own, watch),
                 }
             }
         }

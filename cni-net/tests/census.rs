@@ -17,6 +17,7 @@ use std::{
 
 use cni_net::{
     AddressOptions, Census, CensusGap, CensusOptions, Interface, LiveNetns, Netns, NetnsId,
+    OpenFiles,
 };
 use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
@@ -263,6 +264,8 @@ fn a_namespace_that_only_an_open_file_keeps() {
     let netns = find(&found, id).unwrap();
     assert_eq!((netns.mounts, netns.processes), (BTreeSet::new(), BTreeSet::new()));
     assert!(found.whole().unwrap().alive().contains(&IpAddr::from([192, 0, 2, 6])));
+    let skip = CensusOptions { open_files: OpenFiles::Skip, ..options(SECONDS) };
+    assert_eq!(find(&Census::take(&skip), id), None);
     drop(keeper);
     wait_until_gone(id);
 }
@@ -458,7 +461,7 @@ fn the_machine_itself() {
     let first = fs::metadata("/proc/self/ns/pid").unwrap().ino() == 0xefff_fffc;
     let options = CensusOptions {
         node_in_container: !first,
-        ignore_closed_files: true,
+        open_files: OpenFiles::Readable,
         ..CensusOptions::within(SECONDS)
     };
     let start = Instant::now();
