@@ -2,17 +2,17 @@
 
 use std::net::IpAddr;
 
-use ipam_core::{BootId, Counts, Lease, Moment, Pool, PoolName, Reserved, Rest};
+use ipam_core::{Attachment, BootId, Counts, Lease, Moment, Pool, PoolName, Reserved, Rest};
 use redb::{ReadTransaction, TableDefinition, TableError};
 
 use crate::codec;
 use crate::declared::Declared;
 use crate::fault::Outcome;
-use crate::register::Register;
+use crate::register::{Register, addresses};
 use crate::rows;
 use crate::schema::{
-    LEASES, META, META_MOMENT, META_REVISION, NOTES, NOTES_BOOT, POOLS, RESERVED, RESTS, TALLIES,
-    address_key,
+    HOLDINGS, LEASES, META, META_MOMENT, META_REVISION, NOTES, NOTES_BOOT, POOLS, RESERVED, RESTS,
+    TALLIES, address_key, attachment_key,
 };
 use crate::tally::resting as resting_count;
 
@@ -153,6 +153,25 @@ impl Contents {
         register.meta.insert(META_MOMENT, self.moment.0)?;
         register.declare(&Declared { pools: self.pools.clone(), reserved: self.reserved.clone() })
     }
+}
+
+/// What an attachment holds.
+pub(crate) fn held_by(
+    transaction: &ReadTransaction,
+    attachment: &Attachment,
+) -> Outcome<Vec<Lease>> {
+    let is_holder = |lease: &Lease| lease.attachment == *attachment;
+    // Format 1 has another index.
+    let Some(holdings) = open(transaction, HOLDINGS)? else {
+        let leases = Contents::read(transaction)?.leases;
+        return Ok(leases.into_iter().filter(is_holder).collect());
+    };
+    let leases = transaction.open_table(LEASES)?;
+    let mut held = Vec::new();
+    for address in addresses(&holdings, &attachment_key(attachment))? {
+        held.extend(rows::lease(&leases, address)?.filter(is_holder));
+    }
+    Ok(held)
 }
 
 type Found<K, V> = Option<redb::ReadOnlyTable<K, V>>;

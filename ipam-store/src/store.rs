@@ -11,7 +11,7 @@ use ipam_core::{
 };
 
 use crate::clock;
-use crate::contents::{Contents, Counters};
+use crate::contents::{self, Contents, Counters};
 use crate::database::{Location, Opened, begin};
 use crate::declared::{Changes, Declared};
 use crate::disk::Growth;
@@ -322,6 +322,18 @@ impl Store {
     pub fn contents(&self) -> Result<Contents, Error> {
         let snapshot = self.location.look()?;
         let read = snapshot.read().and_then(|transaction| Contents::read(&transaction));
+        read.map_err(|fault| fault.at("read", snapshot.path()))
+    }
+
+    /// What an attachment holds.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::contents`].
+    pub fn held_by(&self, attachment: &Attachment) -> Result<Vec<Lease>, Error> {
+        let snapshot = self.location.look()?;
+        let read =
+            snapshot.read().and_then(|transaction| contents::held_by(&transaction, attachment));
         read.map_err(|fault| fault.at("read", snapshot.path()))
     }
 
