@@ -155,6 +155,17 @@ impl Store {
     /// correct the documents. [`ApplyError::Store`] if nothing could be stored;
     /// [`Error::needs_rebuild`] if there was a store and it has to be rebuilt first.
     pub fn apply(&self, wanted: &Declared) -> Result<Changes, ApplyError> {
+        self.apply_where(wanted, &[])
+    }
+
+    /// As [`Self::apply`], on a node where addresses may be in use already: if this creates the
+    /// store, these leases are in it from its first moment. One whose address is in no pool is left
+    /// out, as are all of them if there is a store.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::apply`].
+    pub fn apply_where(&self, wanted: &Declared, found: &[Lease]) -> Result<Changes, ApplyError> {
         create_directory(&self.location.directory)?;
         let lock = self.location.lock()?;
         let is_new = !is_there(&self.location.file())? && !is_there(&self.location.declared())?;
@@ -162,8 +173,8 @@ impl Store {
             // Documents that break a rule must not leave an empty store behind.
             let contents = Contents::default();
             let (changes, merged) = wanted.merge(&contents).map_err(ApplyError::Rejected)?;
-            self.location
-                .create(&lock, |register| Contents::from(merged.clone()).write(register))?;
+            let contents = Contents::from(merged.clone()).holding(found);
+            self.location.create(&lock, |register| contents.write(register))?;
             merged.write(&self.location.declared())?;
             return Ok(changes);
         }
@@ -386,8 +397,32 @@ impl Store {
         Ok(verdict)
     }
 
-    /// Puts a new database with these contents in the place of the one there is, which is moved
-    /// aside under a name that ends with the time. Answers that name, if there was one.
+    /// Moves the database aside, under a name that ends with the time, and answers that name, if
+    /// there was one. From here on nothing is handed out, until [`Self::replace`].
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`]: the database is where it was.
+    pub fn set_aside(&self, declared: &Declared) -> Result<Option<PathBuf>, Error> {
+        create_directory(&self.location.directory)?;
+        let _lock = self.location.lock()?;
+        self.set_aside_locked(declared)
+    }
+
+    fn set_aside_locked(&self, declared: &Declared) -> Result<Option<PathBuf>, Error> {
+        // First: from here on a missing database is a lost one.
+        declared.write(&self.location.declared())?;
+        let path = self.location.file();
+        if !is_there(&path)? {
+            return Ok(None);
+        }
+        let aside = self.location.aside((self.clock)().unix_seconds)?;
+        rename(&path, &aside)?;
+        Ok(Some(aside))
+    }
+
+    /// Puts a new database with these contents in the place of the one there may be, which is set
+    /// aside, and answers the name that it has now.
     ///
     /// # Errors
     ///
@@ -398,16 +433,7 @@ impl Store {
         let lock = self.location.lock()?;
         let declared =
             Declared { pools: contents.pools.clone(), reserved: contents.reserved.clone() };
-        // First: from here on a missing database is a lost one.
-        declared.write(&self.location.declared())?;
-        let path = self.location.file();
-        let aside = if is_there(&path)? {
-            let aside = self.location.aside((self.clock)().unix_seconds)?;
-            rename(&path, &aside)?;
-            Some(aside)
-        } else {
-            None
-        };
+        let aside = self.set_aside_locked(&declared)?;
         self.location.create(&lock, |register| contents.write(register))?;
         Ok(aside)
     }
