@@ -23,6 +23,7 @@ use crate::register::Register;
 use crate::rows;
 use crate::spare;
 use crate::transaction::{self, Done};
+use crate::watch::Watch;
 
 /// The pools and leases of one node, in one directory.
 ///
@@ -299,21 +300,27 @@ impl Store {
         outcome.map_err(|fault| fault.at("write to", opened.path()))
     }
 
-    /// Adds leases that others made: an import. Those whose address is held already or belongs to
-    /// no pool are not added, and answered.
+    /// Adds leases that others made: an import. One whose address is held already takes the place
+    /// of that lease if `may_replace` says so. The others, and those whose address is in no pool,
+    /// are not added, and answered.
     ///
     /// # Errors
     ///
     /// Any [`Error`]: nothing changed.
-    pub fn adopt(&self, leases: &[Lease]) -> Result<Vec<Lease>, Error> {
+    pub fn adopt(
+        &self,
+        leases: &[Lease],
+        may_replace: impl Fn(&Lease) -> bool,
+    ) -> Result<Vec<Lease>, Error> {
         let opened = self.location.open()?;
         let outcome = self.transact(&opened, |register, _| {
             let pools = register.pools()?;
             let mut left = Vec::new();
             for lease in leases {
                 let pool = pools.iter().find(|pool| pool.claimed().contains(lease.address));
+                let held = rows::lease(&register.leases, lease.address)?;
                 match pool {
-                    Some(pool) if rows::lease(&register.leases, lease.address)?.is_none() => {
+                    Some(pool) if held.as_ref().is_none_or(&may_replace) => {
                         register.hold(&Lease { pool: pool.name().clone(), ..lease.clone() })?;
                     }
                     _ => left.push(lease.clone()),
@@ -357,6 +364,16 @@ impl Store {
         let snapshot = self.location.look()?;
         let read = snapshot.read().and_then(|transaction| Counters::read(&transaction));
         read.map_err(|fault| fault.at("read", snapshot.path()))
+    }
+
+    /// The counters now, and again after each change, for which the file is looked at every
+    /// `interval`.
+    pub fn watch(&self, interval: Duration) -> Watch {
+        Watch::new(self.clone(), interval)
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.location.file()
     }
 
     /// What was applied last, from the documents beside the database; `None` if nothing ever was.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ipam_core::{Asker, Attachment, Change, Demand, Policy, Pool, PoolSpec, Refused};
+use ipam_core::{Asker, Attachment, Change, Demand, Lease, Policy, Pool, PoolSpec, Refused};
 use ipam_store::{AllocateError, Declared, Error, Request, Store};
 use proptest::prelude::*;
 
@@ -243,4 +243,52 @@ proptest! {
         expected.sort_unstable();
         prop_assert_eq!(held, expected);
     }
+}
+
+/// Counters come at once, and again when something changed, and not in between.
+#[test]
+fn a_watch_tells_each_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    store.apply(&pools([pool("p", "10.0.0.0/24", "10.0.0.5-10.0.0.9")])).unwrap();
+    let mut watch = store.watch(Duration::from_millis(1));
+    let held = |item: Option<Result<ipam_store::Counters, Error>>| {
+        item.unwrap().unwrap().pools[0].counts.held
+    };
+    assert_eq!(held(watch.next()), 0);
+    given(&store, "c1").unwrap();
+    assert_eq!(held(watch.next()), 1);
+    // A refusal opens the file and changes nothing: the next answer is that of the release.
+    given(&store, "c1").unwrap_err();
+    let releasing = store.clone();
+    let thread = std::thread::spawn(move || releasing.release(&attachment("c1")).unwrap());
+    assert_eq!(held(watch.next()), 0);
+    thread.join().unwrap();
+    std::fs::remove_file(store.directory().join("ipam.redb")).unwrap();
+    assert!(matches!(watch.next(), Some(Err(Error::Lost { .. }))));
+}
+
+/// What was only seen to be alive gives way to who comes with a name.
+#[test]
+fn leases_that_others_made_are_adopted_unless_somebody_holds_the_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    store.apply(&pools([pool("p", "10.0.0.0/24", "10.0.0.5-10.0.0.9")])).unwrap();
+    given(&store, "c1").unwrap();
+    let lease = |address: &str, container: &str| Lease {
+        address: address.parse().unwrap(),
+        pool: "elsewhere".parse().unwrap(),
+        attachment: attachment(container),
+        pod: None,
+        netns: None,
+        since: ipam_store::now(),
+    };
+    let leases = [lease("10.0.0.5", "x"), lease("10.0.0.6", "y"), lease("10.0.0.99", "z")];
+    let left = store.adopt(&leases, |_| false).unwrap();
+    assert_eq!(left, [leases[0].clone(), leases[2].clone()]);
+    assert_eq!(store.held_by(&attachment("y")).unwrap()[0].pool.as_str(), "p");
+    let left = store.adopt(&leases[..1], |held| held.attachment == attachment("c1")).unwrap();
+    assert!(left.is_empty() && store.held_by(&attachment("c1")).unwrap().is_empty());
+    assert_eq!(store.verify(false).unwrap().faults, Vec::<String>::new());
+    assert_eq!(given(&store, "c2").unwrap(), ["10.0.0.7".parse::<IpAddr>().unwrap()]);
 }

@@ -229,8 +229,13 @@ impl Alive<'_> {
     }
 }
 
-/// The leases of other programs' records that live, as `(address, attachment)` each, with their
-/// namespaces; and those that do not.
+/// Whether a lease is held for its namespace only, since nobody knew whose it is.
+pub(crate) fn is_nobodys(lease: &Lease) -> bool {
+    lease.attachment.network.as_str() == UNKNOWN_NETWORK
+}
+
+/// Which of the leases that another program has written down live, with their namespaces, and which
+/// do not.
 pub(crate) fn living(
     sources: &Sources,
     pools: &[Pool],

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use ipam_core::{Attachment, Lease, NetworkName, Stamp};
 use ipam_store::{Contents, Store};
 
-use crate::evidence::{Sources, living};
+use crate::evidence::{Sources, is_nobodys, living};
 use crate::export::Export as Document;
 use crate::host_local::{self, HostLocal, Reservation, Written};
 
@@ -143,7 +143,8 @@ pub(crate) fn import(
             writeln!(out, "{address} of {attachment}: nothing of it lives: left out (--all)")?;
         }
     }
-    let refused = store.adopt(&leases)?;
+    // What was only seen to be alive has an owner now.
+    let refused = store.adopt(&leases, is_nobodys)?;
     for Lease { address, attachment, .. } in &refused {
         writeln!(out, "{address} of {attachment}: it is held already: left out")?;
     }
