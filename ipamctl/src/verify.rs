@@ -10,10 +10,21 @@ pub(crate) struct Verify {
     /// Make the indexes anew if only they are wrong.
     #[arg(long)]
     repair: bool,
+
+    /// Give space of the file that nothing uses back to the disk, if that is half of it or more.
+    #[arg(long)]
+    compact: bool,
 }
+
+/// A file of this size, in bytes, is as small as it should be: room to write is made once.
+const SMALL: u64 = 1 << 20;
 
 pub(crate) fn run(store: &Store, options: &Verify, out: &mut dyn Write) -> Result<()> {
     let verdict = store.verify(options.repair)?;
+    if options.compact {
+        let (before, after) = store.compact(SMALL)?;
+        writeln!(out, "{before} bytes before, {after} bytes now")?;
+    }
     if verdict.faults.is_empty() {
         let contents = store.contents()?;
         writeln!(
