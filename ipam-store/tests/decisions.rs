@@ -1,11 +1,14 @@
 //! Decisions through the real file: what was answered is what is found again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ipam_core::{Asker, Attachment, Change, Demand, Lease, Policy, Pool, PoolSpec, Refused};
+use ipam_core::{
+    Asker, Attachment, Change, Demand, Facts, Lease, Policy, Pool, PoolSpec, Refused,
+    ValidAttachments,
+};
 use ipam_store::{AllocateError, Declared, Error, Request, Store};
 use proptest::prelude::*;
 
@@ -291,4 +294,45 @@ fn leases_that_others_made_are_adopted_unless_somebody_holds_the_address() {
     assert!(left.is_empty() && store.held_by(&attachment("c1")).unwrap().is_empty());
     assert_eq!(store.verify(false).unwrap().faults, Vec::<String>::new());
     assert_eq!(given(&store, "c2").unwrap(), ["10.0.0.7".parse::<IpAddr>().unwrap()]);
+}
+
+/// The file follows what is in it down as well as up, and says the same afterwards.
+#[test]
+fn a_compacted_file_is_smaller_and_says_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    store.apply(&pools([pool("p", "10.0.0.0/16", "10.0.0.1-10.0.255.254")])).unwrap();
+    let leases: Vec<Lease> = (1..=20_000_u32)
+        .map(|number| Lease {
+            address: std::net::Ipv4Addr::from_bits(0x0a00_0000 + number).into(),
+            pool: "p".parse().unwrap(),
+            attachment: attachment(&format!("c{number}")),
+            pod: None,
+            netns: None,
+            since: ipam_store::now(),
+        })
+        .collect();
+    assert!(store.adopt(&leases, |_| false).unwrap().is_empty());
+    let (_, full) = store.compact(0).unwrap();
+    assert!(full > 4 << 20, "{full}");
+    let key = |lease: &Lease| (lease.attachment.container.clone(), lease.attachment.ifname.clone());
+    let now = ipam_store::now();
+    let facts = Facts {
+        boot: now.boot,
+        now: now.moment,
+        snapshot: now.moment.after(1),
+        grace_seconds: 0,
+        valid: Some(ValidAttachments {
+            network: "net".parse().unwrap(),
+            attachments: leases[..10].iter().map(key).collect(),
+        }),
+        namespaces: None,
+        alive: BTreeSet::new(),
+    };
+    assert_eq!(store.reclaim(&facts).unwrap().len(), 19_990);
+    let (before, after) = store.compact(0).unwrap();
+    assert!(before > 4 << 20 && after < 1 << 20, "{before} {after}");
+    assert_eq!(store.contents().unwrap().leases, leases[..10]);
+    assert_eq!(store.verify(false).unwrap().faults, Vec::<String>::new());
+    assert_eq!(store.compact(1 << 20).unwrap(), (after, after), "small enough");
 }
