@@ -37,12 +37,13 @@ pub struct ValidAttachments {
     pub attachments: BTreeSet<(ContainerId, IfName)>,
 }
 
-/// The network namespaces that live, by what a lease can remember of its own.
+/// The network namespaces that live, by what a lease can remember of its own: its path and its
+/// inode.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LiveNamespaces {
-    /// Their inodes, also of those without a name (`/proc/PID/ns/net`).
+    /// Their inodes.
     pub inodes: BTreeSet<u64>,
-    /// Their paths, of those that have one.
+    /// Their paths, by every name that a runtime may have used.
     pub paths: BTreeSet<String>,
 }
 
@@ -140,12 +141,11 @@ fn by_namespace(lease: &Lease, facts: &Facts) -> Result<WhyFreed, WhyKept> {
     let (Some(netns), Some(live)) = (&lease.netns, &facts.namespaces) else {
         return Err(WhyKept::NamespaceUnknown);
     };
-    // An inode is the namespace itself. A path can come to lead to another one, which only makes
-    // a lease stay longer.
-    let lives = match netns.inode {
-        Some(inode) => live.inodes.contains(&inode),
-        None => live.paths.contains(&netns.path),
-    };
+    // The kernel gives the inode number of a dead namespace to a new one, and a path can come to
+    // lead to another: only both together say that it may be the same. A namespace that lost its
+    // path and lives on has its address on an interface, which was asked before.
+    let lives = live.paths.contains(&netns.path)
+        && netns.inode.is_none_or(|inode| live.inodes.contains(&inode));
     if lives {
         return Err(WhyKept::NamespaceLives);
     }

@@ -228,8 +228,13 @@ fn a_dead_namespace_frees_after_the_grace_period() {
     assert_cases(&[
         (
             "the namespace lives",
-            &|_, facts| facts.namespaces = Some(living(&[7], &[])),
+            &|_, facts| facts.namespaces = Some(living(&[7], &["/run/netns/a"])),
             Err(WhyKept::NamespaceLives),
+        ),
+        (
+            "its number lives on as that of another namespace",
+            &|_, facts| facts.namespaces = Some(living(&[7], &["/run/netns/b"])),
+            Ok(WhyFreed::NamespaceGone),
         ),
         (
             "G00003: the namespace is gone, nobody said DEL",
@@ -430,9 +435,9 @@ fn is_listed(lease: &Lease, valid: &ValidAttachments) -> bool {
 
 /// By everything that a lease remembers of its namespace.
 fn seems_to_live(lease: &Lease, live: &LiveNamespaces) -> bool {
-    lease.netns.as_ref().is_some_and(|netns| match netns.inode {
-        Some(inode) => live.inodes.contains(&inode),
-        None => live.paths.contains(&netns.path),
+    lease.netns.as_ref().is_some_and(|netns| {
+        let has_number = netns.inode.is_none_or(|inode| live.inodes.contains(&inode));
+        has_number && live.paths.contains(&netns.path)
     })
 }
 

@@ -173,7 +173,7 @@ impl Pair {
                     valid: None,
                     namespaces: Some(LiveNamespaces {
                         inodes: live.iter().map(|inode| (*inode).into()).collect(),
-                        paths: BTreeSet::new(),
+                        paths: live.iter().map(|container| netns(*container).path).collect(),
                     }),
                     alive: BTreeSet::new(),
                 };

@@ -142,9 +142,9 @@ impl Evidence {
         };
         let is_of_this_boot = lease.since.boot.is_some() && lease.since.boot == alive.now.boot;
         let netns = lease.netns.as_ref().filter(|_| is_of_this_boot);
-        let lives = netns.is_some_and(|netns| match netns.inode {
-            Some(inode) => alive.inodes.contains(&inode),
-            None => alive.paths.contains(Path::new(&netns.path)),
+        let lives = netns.is_some_and(|netns| {
+            alive.paths.contains(Path::new(&netns.path))
+                && netns.inode.is_none_or(|inode| alive.inodes.contains(&inode))
         });
         let there = alive.place_of(address);
         if !lives && there.is_none() {
