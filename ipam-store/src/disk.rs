@@ -31,6 +31,14 @@ impl Disk {
     }
 }
 
+impl Drop for Disk {
+    /// A close releases the file's lock only if no copy of the descriptor is left, and another
+    /// thread of a library's user may be starting a child, which has one until it calls exec.
+    fn drop(&mut self) {
+        drop(self.file.unlock());
+    }
+}
+
 impl StorageBackend for Disk {
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
@@ -66,6 +74,17 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
+
+    #[test]
+    fn a_copy_of_the_descriptor_in_a_child_does_not_keep_the_files_lock() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let locked = file.reopen().unwrap();
+        locked.try_lock().unwrap();
+        let copy = locked.try_clone().unwrap();
+        drop(Disk::new(locked, Growth::Length));
+        file.as_file().try_lock().unwrap();
+        drop(copy);
+    }
 
     #[test]
     fn growth_takes_blocks_or_only_length() {
