@@ -27,6 +27,7 @@
 #![warn(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use cni_proto::{
     AddRequest, CheckRequest, CniArgs, Code, DelRequest, Error, GcRequest, StatusRequest,
@@ -46,6 +47,9 @@ pub use config::{
     DEFAULT_DATA_DIR, DEFAULT_GRACE_SECONDS, DEFAULT_LOCK_TIMEOUT, IPAM_TYPE, IpamConfig, Place,
 };
 pub use failure::{ALREADY_HELD, NO_POOL, NOT_HELD, STORE};
+
+/// How long a STATUS waits for others before it takes their work for a sign of life.
+const STATUS_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Gives the attachment of an ADD its addresses, durably, before it answers.
 ///
@@ -177,8 +181,10 @@ pub fn gc(request: &GcRequest) -> Result<(), Error> {
 ///
 /// Code 50 with the reason.
 pub fn status(request: &StatusRequest) -> Result<(), Error> {
-    let store = Place::new(&request.config)?.store();
-    match store.counters() {
+    // Runtimes ask every few seconds and wait for the answer.
+    let place = Place::new(&request.config)?;
+    let lock_timeout = place.lock_timeout.min(STATUS_PATIENCE);
+    match (Place { lock_timeout, ..place }).store().counters() {
         // Somebody works with it at this moment.
         Ok(_) | Err(ipam_store::Error::Busy { .. }) => Ok(()),
         Err(error) => Err(Error::new(Code::NOT_AVAILABLE, error.to_string())),

@@ -1,5 +1,6 @@
 //! Everything that a store remembers, at one moment.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipam_core::{Attachment, BootId, Counts, Lease, Moment, Pool, PoolName, Reserved, Rest};
@@ -110,6 +111,24 @@ impl Contents {
             contents.boot = rows::text(&table, NOTES_BOOT)?.and_then(|boot| boot.parse().ok());
         }
         Ok(contents)
+    }
+
+    /// The same with further leases, each of the pool that claims its address. One that no pool
+    /// claims, or whose address is held already, is left out.
+    #[must_use]
+    pub fn holding(mut self, leases: &[Lease]) -> Self {
+        let mut held: BTreeMap<IpAddr, Lease> =
+            self.leases.drain(..).map(|lease| (lease.address, lease)).collect();
+        for lease in leases {
+            if let Some(pool) =
+                self.pools.iter().find(|pool| pool.claimed().contains(lease.address))
+            {
+                let pool = pool.name().clone();
+                held.entry(lease.address).or_insert_with(|| Lease { pool, ..lease.clone() });
+            }
+        }
+        self.leases = held.into_values().collect();
+        self
     }
 
     /// The pools as decisions see them: without what is reserved.
