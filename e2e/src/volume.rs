@@ -129,17 +129,30 @@ impl Drop for Volume {
 
 /// Writes until not one byte more fits.
 fn grab(file: &mut File) -> io::Result<u64> {
-    let block = [0x2a; 1 << 16];
     let mut taken = 0;
-    let mut length = block.len();
+    loop {
+        let more = append(file)?;
+        if more == 0 {
+            return Ok(taken);
+        }
+        taken += more;
+        // What is promised and not allocated yet shows on the disk only now, in whichever way.
+        if let Err(error) = file.sync_all()
+            && error.kind() != io::ErrorKind::StorageFull
+        {
+            return Err(error);
+        }
+    }
+}
+
+/// Writes in ever smaller pieces until none fits.
+fn append(file: &mut File) -> io::Result<u64> {
+    let block = [0x2a; 1 << 16];
+    let (mut taken, mut length) = (0, block.len());
     while length > 0 {
         match file.write(&block[..length]) {
             Ok(written) => taken += written as u64,
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                // What is promised and not allocated yet shows on the disk only now.
-                let _ = file.sync_all();
-                length /= 2;
-            }
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => length /= 2,
             Err(error) => return Err(error),
         }
     }

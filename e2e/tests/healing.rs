@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process;
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,10 @@ use e2e::deployment::addresses;
 use e2e::ipam::{INTERFACE, Ipam};
 use e2e::{Answer, Namespace, operations};
 use serde_json::{Value, json};
+
+/// One test at a time: the kernel gives a dead namespace's inode number to the next one that is
+/// made, and a lease whose number lives stays.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// How long what has to happen may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -69,6 +74,7 @@ fn until<T>(mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
 
 #[test]
 fn a_full_pool_gives_out_the_addresses_of_dead_namespaces_and_of_no_live_one() -> Result<()> {
+    let _alone = ALONE.lock();
     let folder = tempfile::tempdir()?;
     let ipam =
         Ipam::new(folder.path().join("ipam"))?.with("graceSeconds", 1).with("cooldownSeconds", 0);
@@ -78,35 +84,36 @@ fn a_full_pool_gives_out_the_addresses_of_dead_namespaces_and_of_no_live_one() -
     let full = add(&ipam, "late-0", &late[0])?;
     ensure!(full.error_code() == Some(11), "{full:?}");
     let mut seen = ipam.said("ADD", &full);
+    seen.retain(|line| !line.contains("nothing is freed"));
 
+    let refuge = namespaces(2, 1)?;
     // Five die, of which the address of one is still on an interface somewhere.
     let mut dead: Vec<_> = live.drain(..5).collect();
     let moved = dead.pop().context("five died")?;
-    let refuge = namespaces(2, 1)?;
     refuge[0].ip(&format!("link add x type bridge\naddr add {}/16 dev x", moved.address))?;
     let expected: BTreeMap<_, _> =
         dead.iter().map(|pod| (pod.address.clone(), pod.container.clone())).collect();
     drop(dead);
     drop(moved.namespace);
 
-    let mut given = BTreeSet::new();
-    let first = until(|| {
-        let answer = add(&ipam, "late-0", &late[0])?;
-        if answer.error_code() == Some(11) { Ok(None) } else { Ok(Some(answer)) }
-    })?;
-    given.extend(addresses(&first)?);
-    let said = ipam.said("ADD", &first);
+    // The youngest of them may be in its grace period for a moment longer than the others.
+    let (mut given, mut said) = (BTreeSet::new(), Vec::new());
+    for (number, namespace) in late.iter().enumerate().take(expected.len()) {
+        let answer = until(|| {
+            let answer = add(&ipam, &format!("late-{number}"), namespace)?;
+            Ok((answer.error_code() != Some(11)).then_some(answer))
+        })?;
+        given.extend(addresses(&answer)?);
+        said.extend(ipam.said("ADD", &answer));
+    }
     for (address, container) in &expected {
         let words = format!("freed {address} of net/{container}/eth0 (pod default/{container}");
         ensure!(said.iter().filter(|line| line.contains(&words)).count() == 1, "{words}: {said:?}");
     }
     ensure!(said.len() == expected.len(), "{said:?}");
     seen.extend(said);
-    for (number, namespace) in late.iter().enumerate().take(4).skip(1) {
-        given.extend(addresses(&add(&ipam, &format!("late-{number}"), namespace)?)?);
-    }
     ensure!(given.iter().eq(expected.keys()), "{given:?} {expected:?}");
-    for (number, namespace) in late.iter().enumerate().skip(4) {
+    for (number, namespace) in late.iter().enumerate().skip(expected.len()) {
         let answer = add(&ipam, &format!("late-{number}"), namespace)?;
         ensure!(answer.error_code() == Some(11), "a live pod's address was given out: {answer:?}");
     }
@@ -120,6 +127,7 @@ fn a_full_pool_gives_out_the_addresses_of_dead_namespaces_and_of_no_live_one() -
 
 #[test]
 fn within_the_grace_period_a_dead_namespace_keeps_its_address() -> Result<()> {
+    let _alone = ALONE.lock();
     let folder = tempfile::tempdir()?;
     let ipam = Ipam::new(folder.path().join("ipam"))?
         .with("graceSeconds", 3600)
@@ -145,7 +153,9 @@ fn gc_until_freed(ipam: &Ipam, valid: &Value) -> Result<Vec<String>> {
         let answer = ipam.gc(Some(valid))?;
         answer.success()?;
         let said = ipam.said("GC", &answer);
-        Ok((!said.is_empty()).then_some(said))
+        // It frees nothing when it could not look at all of the node, which may pass.
+        let has_freed = said.iter().any(|line| line.contains("cni-ipam: freed "));
+        Ok(has_freed.then_some(said))
     })
 }
 
@@ -155,6 +165,7 @@ fn holders(ipam: &Ipam) -> Result<BTreeSet<String>> {
 
 #[test]
 fn gc_frees_at_once_what_the_list_lacks_but_for_addresses_on_interfaces() -> Result<()> {
+    let _alone = ALONE.lock();
     for empty in [json!([]), Value::Null] {
         let folder = tempfile::tempdir()?;
         // The grace period is not for what a runtime's list lacks.
@@ -170,7 +181,7 @@ fn gc_frees_at_once_what_the_list_lacks_but_for_addresses_on_interfaces() -> Res
         for _ in 0..3 {
             let answer = ipam.gc(None)?;
             answer.success()?;
-            ensure!(ipam.said("GC", &answer).is_empty(), "{answer:?}");
+            ensure!(holders(&ipam)?.len() == 4, "{answer:?}");
         }
         // The list lacks c1, which lives, and c3.
         let said = gc_until_freed(&ipam, &attachments(&["c0", "c2"]))?;
