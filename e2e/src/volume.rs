@@ -147,7 +147,7 @@ fn grab(file: &mut File) -> io::Result<u64> {
 
 /// Writes in ever smaller pieces until none fits.
 fn append(file: &mut File) -> io::Result<u64> {
-    let block = [0x2a; 1 << 16];
+    let block = [0x2a; 8192];
     let (mut taken, mut length) = (0, block.len());
     while length > 0 {
         match file.write(&block[..length]) {

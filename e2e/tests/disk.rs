@@ -60,7 +60,7 @@ fn fill(volume: &Volume, ipam: &Ipam) -> Result<(Vec<String>, Vec<String>)> {
         }
         containers.push(container);
     };
-    println!(
+    eprintln!(
         "a file of {before} bytes took {} ADDs more and has {}",
         containers.len() - PODS,
         file_size(ipam)?
@@ -142,7 +142,7 @@ fn greedy(volume: &Volume) -> Result<()> {
         deleted.map(|()| failed)
     });
     let failed = failed?;
-    println!("{} of {} DELs failed beside a greedy process", failed.len(), containers.len());
+    eprintln!("{} of {} DELs failed beside a greedy process", failed.len(), containers.len());
     let held: Vec<_> = ipam.held()?.into_values().collect();
     ensure!(held.len() == failed.len(), "{held:?} hold, {failed:?} failed");
     ensure!(held.iter().all(|holder| failed.contains(holder)), "{held:?} hold, {failed:?} failed");

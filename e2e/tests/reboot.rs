@@ -181,7 +181,7 @@ fn a_boottime_that_jumps_an_hour_either_way_frees_nothing_that_lives_and_doubles
         // Ahead of time the cooldown is over; before its time it lasts, and the pool is full, so
         // that dead leases are looked for. There are none.
         let answer = add_shifted(&ipam, "shifted", jump)?;
-        println!("{jump:+} s: {:?} {:?}", answer.outcome.stdout, answer.outcome.stderr);
+        eprintln!("{jump:+} s: {:?} {:?}", answer.outcome.stdout, answer.outcome.stderr);
         if jump > 0 {
             held.insert(addresses(&answer)?.pop().context("one address")?, "shifted".to_owned());
         } else {

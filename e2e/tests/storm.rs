@@ -200,7 +200,7 @@ fn killed_processes_lose_nothing_and_double_nothing() -> Result<()> {
         moments: Mutex::default(),
     };
     let begun = Instant::now();
-    let worked: Vec<Result<Vec<String>>> = thread::scope(|scope| {
+    let outcomes: Vec<Result<Vec<String>>> = thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS)
             .map(|worker| {
                 scope.spawn({
@@ -212,12 +212,12 @@ fn killed_processes_lose_nothing_and_double_nothing() -> Result<()> {
         workers.into_iter().map(|worker| worker.join().expect("a worker does not panic")).collect()
     });
     let mut containers = Vec::new();
-    for worker in worked {
+    for worker in outcomes {
         containers.extend(worker?);
     }
     let moments = storm.moments.lock().expect("no worker panics with it");
     let killed = storm.kills.load(Ordering::Relaxed);
-    println!(
+    eprintln!(
         "{killed} killed in {:.1} s, a call takes {} us under this load: {moments:?}",
         begun.elapsed().as_secs_f64(),
         storm.typical.load(Ordering::Relaxed)
@@ -232,7 +232,7 @@ fn killed_processes_lose_nothing_and_double_nothing() -> Result<()> {
         ensure!(held.get(address) == Some(container), "{address} of {container} is lost");
     }
     let unanswered = held.len() - storm.answered().len();
-    println!("{} held, of which {unanswered} by ADDs without an answer", held.len());
+    eprintln!("{} held, of which {unanswered} by ADDs without an answer", held.len());
     ensure!(
         held.values().all(|holder| containers.contains(holder)),
         "somebody holds an address whose DEL was answered"
@@ -241,7 +241,7 @@ fn killed_processes_lose_nothing_and_double_nothing() -> Result<()> {
     ensure!(store.verify(false)?.faults.is_empty(), "{:?}", store.verify(false)?);
 
     let next = next_adds(&ipam, containers.len())?;
-    println!("the next ADD after a kill: {next:?}");
+    eprintln!("the next ADD after a kill: {next:?}");
     // As the issue has it. The median, since this machine may do something else meanwhile.
     ensure!(next[next.len() / 2] < Duration::from_millis(100), "{next:?}");
 
@@ -251,7 +251,7 @@ fn killed_processes_lose_nothing_and_double_nothing() -> Result<()> {
     ensure!(ipam.held()?.is_empty(), "{:?}", ipam.held()?);
     ensure!(store.verify(false)?.faults.is_empty(), "{:?}", store.verify(false)?);
     let size = std::fs::metadata(ipam.directory().join("ipam.redb"))?.len();
-    println!("the file has {size} bytes");
+    eprintln!("the file has {size} bytes");
     ensure!(size < 4 << 20, "{size}");
     Ok(())
 }
