@@ -1,14 +1,13 @@
 //! The project's own parts in a lab: pools on every node, one network configuration per NIC.
 
 use std::path::PathBuf;
-use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::ipamctl;
 use crate::lab::Lab;
 use crate::outcome::Outcome;
-use crate::plugin_dir::plugin_dir;
 use crate::pod::Pod;
 use crate::runtime::Answer;
 
@@ -63,22 +62,8 @@ impl<'lab> Deployment<'lab> {
     ///
     /// It is not built, or a node is unknown. That it failed is an [`Outcome`].
     pub fn ipamctl(&self, nodes: &[&str], arguments: &[&str]) -> Result<Outcome> {
-        let program = plugin_dir()?.join("ipamctl");
-        ensure!(
-            program.is_file(),
-            "{} is missing: build it with `cargo build -p ipamctl`",
-            program.display()
-        );
-        let mut command = Command::new(program);
-        for node in nodes {
-            command.arg("--data-dir").arg(self.database(node)?);
-        }
-        let output = command.args(arguments).output()?;
-        Ok(Outcome {
-            status: output.status,
-            stdout: String::from_utf8(output.stdout)?,
-            stderr: String::from_utf8(output.stderr)?,
-        })
+        let databases: Result<Vec<_>> = nodes.iter().map(|node| self.database(node)).collect();
+        ipamctl::run(&databases?, arguments)
     }
 
     /// What `ipamctl get pools` shows over the databases of all nodes: the cluster's table.

@@ -33,7 +33,7 @@ impl Namespace {
     ///
     /// One is there already, `ip` is missing, or this is not root. None of them is left behind,
     /// but for the one that was there.
-    pub(crate) fn create(names: &[String]) -> Result<Vec<Self>> {
+    pub fn create(names: &[String]) -> Result<Vec<Self>> {
         if let Some(name) = names.iter().find(|name| path(name).exists()) {
             bail!("namespace {name} is there already");
         }

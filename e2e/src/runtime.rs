@@ -1,7 +1,7 @@
 //! A container runtime's part: it runs CNI plugins as libcni does.
 
 use std::mem;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -165,33 +165,8 @@ impl<'node> Runtime<'node> {
     ///
     /// As for [`add`](Self::add).
     pub fn start(&self, call: &Call) -> Result<Running> {
-        let path = self.plugin_dir.join(&call.plugin);
-        ensure!(
-            path.is_file(),
-            "plugin {name} is not in {dir}: build it with `cargo build -p {name}`, \
-             or name its folder in {PLUGIN_DIR}",
-            name = call.plugin,
-            dir = self.plugin_dir.display()
-        );
-        let mut command = Command::new(path);
-        command
-            .env_clear()
-            .env("CNI_COMMAND", &call.command)
-            .env("CNI_CONTAINERID", &call.container_id)
-            .env("CNI_NETNS", &call.netns)
-            .env("CNI_IFNAME", &call.interface)
-            .env("CNI_ARGS", &call.args)
-            .env("CNI_PATH", &self.plugin_dir)
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let child = self.node.spawn(&mut command)?;
-        let mut running = Running { plugin: call.plugin.clone(), child: Some(child) };
-        if let Some(child) = &mut running.child {
-            outcome::write_input(child, &call.conf).context("write the plugin's input")?;
-        }
-        Ok(running)
+        let child = self.node.spawn(&mut call.command_line(&self.plugin_dir)?)?;
+        Running::new(call, child)
     }
 }
 
@@ -221,7 +196,53 @@ impl Call {
     }
 }
 
+impl Call {
+    /// The plugin's process, not yet started: with all six `CNI_` variables and no other.
+    pub(crate) fn command_line(&self, plugin_dir: &Path) -> Result<Command> {
+        let path = plugin_dir.join(&self.plugin);
+        ensure!(
+            path.is_file(),
+            "plugin {name} is not in {dir}: build it with `cargo build -p {name}`, \
+             or name its folder in {PLUGIN_DIR}",
+            name = self.plugin,
+            dir = plugin_dir.display()
+        );
+        let mut command = Command::new(path);
+        command
+            .env_clear()
+            .env("CNI_COMMAND", &self.command)
+            .env("CNI_CONTAINERID", &self.container_id)
+            .env("CNI_NETNS", &self.netns)
+            .env("CNI_IFNAME", &self.interface)
+            .env("CNI_ARGS", &self.args)
+            .env("CNI_PATH", plugin_dir)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Ok(command)
+    }
+}
+
 impl Running {
+    /// A started process, which gets its input.
+    pub(crate) fn new(call: &Call, child: Child) -> Result<Self> {
+        let mut running = Self { plugin: call.plugin.clone(), child: Some(child) };
+        if let Some(child) = &mut running.child {
+            outcome::write_input(child, &call.conf).context("write the plugin's input")?;
+        }
+        Ok(running)
+    }
+
+    /// Whether it has ended by itself, or by a signal.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not say.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        self.child.as_mut().map_or(Ok(true), |child| Ok(child.try_wait()?.is_some()))
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.as_ref().map_or(0, Child::id)

@@ -58,20 +58,15 @@ impl Location {
         }
     }
 
-    /// The file that [`crate::spare`] keeps.
-    pub(crate) fn spare(&self) -> PathBuf {
-        self.directory.join("spare")
-    }
-
     pub(crate) fn lock(&self) -> Result<Lock, Error> {
         Lock::acquire(&self.directory.join("lock"), self.patience)
     }
 
     /// Opens the existing database for one decision.
-    pub(crate) fn open(&self) -> Result<Opened, Error> {
+    pub(crate) fn open(&self, growth: Growth) -> Result<Opened, Error> {
         self.require()?;
         let lock = self.lock()?;
-        self.open_locked(lock, Growth::Blocks)
+        self.open_locked(lock, growth)
     }
 
     /// Answers [`Error::Missing`] or [`Error::Lost`] if there is no file, and only then: a file
@@ -192,13 +187,6 @@ pub(crate) fn begin(database: &Database) -> Outcome<WriteTransaction> {
 impl Opened {
     pub(crate) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Closes the database and keeps the lock.
-    pub(crate) fn close(self) -> Lock {
-        let Self { database, lock, .. } = self;
-        drop(database);
-        lock
     }
 
     /// How much of the file is in use, in bytes.

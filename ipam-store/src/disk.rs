@@ -5,8 +5,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use redb::StorageBackend;
-use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
+
+use crate::spare;
 
 /// A file that grows by blocks that are there, so that an overwrite, which is what a release needs,
 /// finds room on a full disk.
@@ -21,13 +22,22 @@ pub(crate) struct Disk {
 pub(crate) enum Growth {
     /// Blocks: if there are not enough of them it does not grow.
     Blocks,
-    /// Length: it takes only the blocks that are written.
+    /// Blocks as far as there are any, and length for the rest: what is written into that needs
+    /// more.
     Length,
 }
 
 impl Disk {
     pub(crate) fn new(file: File, growth: Growth) -> Self {
         Self { file, growth }
+    }
+}
+
+impl Drop for Disk {
+    /// A close releases the file's lock only if no copy of the descriptor is left, and another
+    /// thread of a library's user may be starting a child, which has one until it calls exec.
+    fn drop(&mut self) {
+        drop(self.file.unlock());
     }
 }
 
@@ -42,10 +52,11 @@ impl StorageBackend for Disk {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let now = self.len()?;
-        if len > now && self.growth == Growth::Blocks {
-            match fallocate(&self.file, FallocateFlags::empty(), now, len - now) {
+        if len > now {
+            match spare::reserve(&self.file, now, len - now) {
                 // Not every file system can; there a full disk is noticed later.
                 Ok(()) | Err(Errno::OPNOTSUPP) => {}
+                Err(_) if self.growth == Growth::Length => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
@@ -68,15 +79,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn growth_takes_blocks_or_only_length() {
-        for (growth, expected) in [(Growth::Blocks, true), (Growth::Length, false)] {
+    fn a_copy_of_the_descriptor_in_a_child_does_not_keep_the_files_lock() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let locked = file.reopen().unwrap();
+        locked.try_lock().unwrap();
+        let copy = locked.try_clone().unwrap();
+        drop(Disk::new(locked, Growth::Length));
+        file.as_file().try_lock().unwrap();
+        drop(copy);
+    }
+
+    #[test]
+    fn growth_takes_blocks() {
+        for growth in [Growth::Blocks, Growth::Length] {
             let file = tempfile::tempfile().unwrap();
             let disk = Disk::new(file.try_clone().unwrap(), growth);
             disk.set_len(1 << 20).unwrap();
             let found = file.metadata().unwrap();
-            assert_eq!((found.len(), found.blocks() * 512 >= 1 << 20), (1 << 20, expected));
+            assert_eq!((found.len(), found.blocks() * 512 >= 1 << 20), (1 << 20, true));
             disk.set_len(4096).unwrap();
             assert_eq!(disk.len().unwrap(), 4096);
         }
+    }
+
+    /// No disk has so many blocks, though a file may be so long: as on a full one.
+    #[test]
+    fn growth_without_blocks_is_refused_and_leaves_the_length_or_is_of_length_only() {
+        let file = tempfile::tempfile().unwrap();
+        let long = 1 << 43;
+        let strict = Disk::new(file.try_clone().unwrap(), Growth::Blocks);
+        let error = strict.set_len(long).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
+        assert_eq!(strict.len().unwrap(), 0);
+        let release = Disk::new(file.try_clone().unwrap(), Growth::Length);
+        release.set_len(long).unwrap();
+        assert_eq!(release.len().unwrap(), long);
     }
 }

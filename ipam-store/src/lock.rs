@@ -92,6 +92,14 @@ impl Lock {
     }
 }
 
+impl Drop for Lock {
+    /// Not by the close alone: a child that another thread is starting has a copy of the descriptor
+    /// until it calls exec, and would keep the lock for as long.
+    fn drop(&mut self) {
+        drop(self.file.unlock());
+    }
+}
+
 /// A file system that became read-only still lets its files be locked for looking.
 fn open(path: &Path) -> io::Result<File> {
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
@@ -200,6 +208,19 @@ mod tests {
         waiter.join().unwrap().unwrap();
         // The waiter that gave up above must not keep the lock when it gets it at last.
         drop(Lock::acquire(&path, Duration::from_secs(60)).unwrap());
+    }
+
+    /// Seen with a test that started processes while another of its threads used a store: "Database
+    /// already open".
+    #[test]
+    fn a_copy_of_the_descriptor_in_a_child_does_not_keep_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let lock = Lock::acquire(&path, Duration::ZERO).unwrap();
+        let copy = lock.file.try_clone().unwrap();
+        drop(lock);
+        drop(Lock::acquire(&path, Duration::ZERO).unwrap());
+        drop(copy);
     }
 
     #[test]

@@ -52,6 +52,13 @@ impl Overlay {
     }
 }
 
+impl Drop for Overlay {
+    /// For the reason that [`crate::disk::Disk`] has.
+    fn drop(&mut self) {
+        drop(self.file.unlock());
+    }
+}
+
 impl StorageBackend for Overlay {
     fn len(&self) -> io::Result<u64> {
         Ok(self.state().length)

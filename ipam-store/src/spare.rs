@@ -1,10 +1,10 @@
 //! Disk space kept in advance for releases.
 //!
-//! A release makes the database smaller in the end, and needs room all the same: pages are never
-//! overwritten in place. So a file of that size lies beside the database. When the disk is full a
-//! release takes it away and has its blocks; no address is handed out before it is back.
+//! A release makes the database smaller in the end, and may need room all the same: pages are never
+//! overwritten in place. So the file has blocks behind its end, which are nobody else's when the
+//! disk is full, and into which it can grow. No address is handed out before they are there.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -13,37 +13,27 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
 /// In bytes: more than ten releases from a database of the usual size need.
-const SPARE: u64 = 512 << 10;
+pub(crate) const SPARE: u64 = 512 << 10;
 
-/// Makes sure that the spare file is there with all its blocks.
+/// Makes sure that the file has all its blocks, and that many behind its end.
 pub(crate) fn keep(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        // A block is 512 bytes here (stat(2)).
-        Ok(found) if found.len() == SPARE && found.blocks() * 512 >= SPARE => return Ok(()),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+    let found = std::fs::metadata(path)?;
+    let wanted = found.len() + SPARE;
+    // A block is 512 bytes here (stat(2)).
+    if found.blocks() * 512 >= wanted {
+        return Ok(());
     }
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-    match fallocate(&file, FallocateFlags::empty(), 0, SPARE) {
-        Ok(()) => file.set_len(SPARE),
-        // Without preallocation an empty file says that there is nothing to keep.
-        Err(Errno::OPNOTSUPP) => Ok(()),
-        Err(errno) => {
-            drop(file);
-            // Half a spare file only takes space from the others.
-            give_up(path)?;
-            Err(errno.into())
-        }
+    match reserve(&OpenOptions::new().write(true).open(path)?, 0, wanted) {
+        // Without preallocation there is nothing to keep.
+        Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
+        Err(errno) => Err(errno.into()),
     }
 }
 
-/// Frees the spare space.
-pub(crate) fn give_up(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+/// Takes blocks for a part of a file, wherever its end is. The length stays, since a full disk lets
+/// a file grow by a part of what was asked for, to a length that no database has.
+pub(crate) fn reserve(file: &File, offset: u64, length: u64) -> Result<(), Errno> {
+    fallocate(file, FallocateFlags::KEEP_SIZE, offset, length)
 }
 
 #[cfg(test)]
@@ -51,17 +41,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_spare_file_has_its_blocks_and_is_made_again_when_it_shrank() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("spare");
-        keep(&path).unwrap();
-        let whole = fs::metadata(&path).unwrap();
-        assert_eq!((whole.len(), whole.blocks() * 512 >= SPARE), (SPARE, true));
-        OpenOptions::new().write(true).open(&path).unwrap().set_len(4096).unwrap();
-        keep(&path).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().len(), SPARE);
-        give_up(&path).unwrap();
-        give_up(&path).unwrap();
-        assert!(!path.exists());
+    fn the_blocks_behind_the_end_are_there_and_made_again_when_they_were_cut() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let has_spare = || {
+            let found = file.as_file().metadata().unwrap();
+            (found.len(), found.blocks() * 512 >= found.len() + SPARE)
+        };
+        file.as_file().set_len(1 << 20).unwrap();
+        assert_eq!(has_spare(), (1 << 20, false));
+        keep(file.path()).unwrap();
+        assert_eq!(has_spare(), (1 << 20, true));
+        // What grows into them has them.
+        file.as_file().set_len((1 << 20) + SPARE).unwrap();
+        assert_eq!(file.as_file().metadata().unwrap().blocks() * 512, (1 << 20) + SPARE);
+        file.as_file().set_len(4096).unwrap();
+        keep(file.path()).unwrap();
+        assert_eq!(has_spare(), (4096, true));
     }
 }

@@ -206,9 +206,9 @@ impl Store {
     /// [`AllocateError::Refused`] says why the demand cannot be met, for each pool; what the
     /// attachment may hold already stays as it is. [`AllocateError::Store`] if the store failed.
     pub fn allocate(&self, request: &Request) -> Result<Vec<Grant>, AllocateError> {
-        let opened = self.location.open()?;
-        let spare = self.location.spare();
-        spare::keep(&spare).map_err(io_error("keep space for releases in", &spare))?;
+        let opened = self.location.open(Growth::Blocks)?;
+        let path = opened.path();
+        spare::keep(path).map_err(io_error("keep space for releases in", path))?;
         let Request { demand, netns } = request;
         let outcome = self.transact(&opened, |register, now| {
             transaction::allocate(register, demand, netns.as_ref(), &self.policy, now)
@@ -228,19 +228,11 @@ impl Store {
     /// Any [`Error`]: the addresses are still held, try again. If [`Error::needs_rebuild`] says so
     /// there is nothing to try: a rebuild takes only what lives.
     pub fn release(&self, attachment: &Attachment) -> Result<Vec<Lease>, Error> {
-        let opened = match self.location.open() {
+        let opened = match self.location.open(Growth::Length) {
             Err(Error::Missing { .. }) => return Ok(Vec::new()),
             other => other?,
         };
-        match self.release_from(&opened, attachment) {
-            Err(error) if error.is_full() => {
-                let lock = opened.close();
-                let spare = self.location.spare();
-                spare::give_up(&spare).map_err(io_error("give up", &spare))?;
-                self.release_from(&self.location.open_locked(lock, Growth::Length)?, attachment)
-            }
-            other => other,
-        }
+        self.release_from(&opened, attachment)
     }
 
     fn release_from(&self, opened: &Opened, attachment: &Attachment) -> Result<Vec<Lease>, Error> {
@@ -272,7 +264,7 @@ impl Store {
     ///
     /// Any [`Error`]: nothing was freed.
     pub fn reclaim(&self, facts: &Facts) -> Result<Vec<(Lease, WhyFreed)>, Error> {
-        let opened = self.location.open()?;
+        let opened = self.location.open(Growth::Blocks)?;
         let outcome = self.transact(&opened, |register, now| {
             transaction::free_dead(register, facts, &self.policy, now)
         });
@@ -288,7 +280,7 @@ impl Store {
     ///
     /// Any [`Error`]: nothing changed.
     pub fn rest(&self, address: IpAddr, pool: &PoolName, rest: &Rest) -> Result<bool, Error> {
-        let opened = self.location.open()?;
+        let opened = self.location.open(Growth::Blocks)?;
         let outcome = self.transact(&opened, |register, _| {
             let is_stored = register.pools()?.iter().any(|known| known.name() == pool);
             let changed = is_stored && rows::lease(&register.leases, address)?.is_none();
@@ -312,7 +304,7 @@ impl Store {
         leases: &[Lease],
         may_replace: impl Fn(&Lease) -> bool,
     ) -> Result<Vec<Lease>, Error> {
-        let opened = self.location.open()?;
+        let opened = self.location.open(Growth::Blocks)?;
         let outcome = self.transact(&opened, |register, _| {
             let pools = register.pools()?;
             let mut left = Vec::new();
@@ -392,7 +384,7 @@ impl Store {
     ///
     /// [`Error::Damaged`] if leases, rests or pools themselves cannot be read: rebuild.
     pub fn verify(&self, repair: bool) -> Result<Verdict, Error> {
-        let mut opened = self.location.open()?;
+        let mut opened = self.location.open(Growth::Blocks)?;
         let path = opened.path().to_path_buf();
         let checked = opened.database_mut().check_integrity();
         let is_whole = checked.map_err(|error| Fault::from(error).at("check", &path))?;
@@ -462,7 +454,7 @@ impl Store {
     ///
     /// Any [`Error`]: the file may be compacted in part; what it says is the same.
     pub fn compact(&self, floor: u64) -> Result<(u64, u64), Error> {
-        let mut opened = self.location.open()?;
+        let mut opened = self.location.open(Growth::Blocks)?;
         let path = opened.path().to_path_buf();
         let size = || std::fs::metadata(&path).map(|data| data.len());
         let before = size().map_err(io_error("look at", &path))?;

@@ -12,7 +12,7 @@ use crate::executable::Executable;
 const PACKAGES: &[&str] = &["cni-net", "e2e"];
 
 /// Packages whose binaries the end-to-end tests and the demo start.
-pub(crate) const PLUGINS: &[&str] = &["cni-ipvlan", "ipamctl"];
+pub(crate) const PLUGINS: &[&str] = &["cni-ipam", "cni-ipvlan", "ipamctl"];
 
 /// A kernel that tests can ask for; all need root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,14 @@ const TABLE: &[(&str, &str, Kernel)] = &[
     ("cni-net", "ipvlan_missing", Kernel::HostWithoutIpvlan),
     ("cni-net", "ipvlan", Kernel::Ipvlan),
     ("e2e", "lab", Kernel::Host),
+    ("e2e", "disk", Kernel::Host),
+    ("e2e", "healing", Kernel::Host),
+    ("e2e", "lost", Kernel::Host),
+    ("e2e", "parallel", Kernel::Host),
+    ("e2e", "reboot", Kernel::Host),
     ("e2e", "refusals", Kernel::Host),
+    ("e2e", "stopped", Kernel::Host),
+    ("e2e", "storm", Kernel::Host),
     ("e2e", "ipvlan", Kernel::Ipvlan),
 ];
 
