@@ -35,6 +35,13 @@ mod store;
 mod tally;
 mod transaction;
 
+#[cfg(test)]
+#[path = "../tests/crash/mod.rs"]
+mod crash;
+#[cfg(test)]
+#[path = "../tests/power/mod.rs"]
+mod power;
+
 pub use clock::now;
 pub use contents::{Contents, Counters, PoolCounters, Resting};
 pub use declared::{Changes, Declared};
