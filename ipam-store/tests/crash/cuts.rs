@@ -8,7 +8,7 @@ use redb::StorageBackend;
 
 use super::format_1;
 use super::script::script;
-use super::step::{Operation, Step, contents, create, demand, examine, perform, policy};
+use super::step::{Note, Operation, Step, contents, create, demand, examine, perform, policy};
 use crate::contents::Contents;
 use crate::phased::Phased;
 use crate::power::disk::Disk;
@@ -32,12 +32,14 @@ impl Recorded {
     /// Runs the steps one after the other, each in a process of its own on what `device` makes of
     /// the machine's disk, from a file that is there.
     fn of<B: StorageBackend>(file: Vec<u8>, steps: Vec<Step>, device: fn(Device) -> B) -> Self {
-        let first = contents(Phased::open(Disk::of(file.clone())).unwrap().database()).unwrap();
+        let first =
+            contents(Phased::open(Disk::of(file.clone()), true).unwrap().database()).unwrap();
+        let note = Note::settled(first.revision);
         let (tape, mut states) = (Tape::new(file), vec![first]);
         for (number, step) in steps.iter().enumerate() {
             tape.begin(number);
             let noted = states[number].revision;
-            let done = perform(device(tape.device()), step, noted, |database, answer| {
+            let done = perform(device(tape.device()), step, &note, |database, answer| {
                 let state = contents(database).unwrap();
                 assert_eq!(answer.revision.unwrap_or(noted), state.revision);
                 states.push(state);
@@ -95,10 +97,15 @@ fn go_on(disk: Disk, found: Contents, noted: u64) -> Result<(), String> {
         unix_seconds: 0,
     };
     let demand = demand(CONTAINER_OF_A_CHECK, CONTAINER_OF_A_CHECK, Vec::new());
-    let phased = Phased::open(disk.clone()).map_err(|error| error.to_string())?;
-    let ended = transact(phased.database(), Some(noted), &policy(), &now, |register| {
-        allocate(register, &demand, None, &policy(), &now)
-    });
+    let phased = Phased::open(disk.clone(), true).map_err(|error| error.to_string())?;
+    let ended = transact(
+        phased.database(),
+        Some(noted),
+        &policy(),
+        &now,
+        || Ok(()),
+        |register| allocate(register, &demand, None, &policy(), &now),
+    );
     let ended = ended.map_err(|error| match error {
         crate::error::Undecided::Refused(refused) => refused.to_string(),
         crate::error::Undecided::Fault(fault) => format!("{fault:?}"),

@@ -1,5 +1,6 @@
 //! One operation, done as `Store` does it: open, one transaction, close.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -62,6 +63,19 @@ pub(super) struct Answer {
     pub(super) released: Vec<Lease>,
 }
 
+/// What the lock file says: it outlives its holders, and is not synced.
+#[derive(Debug)]
+pub(super) struct Note {
+    pub(super) revision: Cell<u64>,
+    pub(super) is_settled: Cell<bool>,
+}
+
+impl Note {
+    pub(super) fn settled(revision: u64) -> Self {
+        Self { revision: Cell::new(revision), is_settled: Cell::new(true) }
+    }
+}
+
 pub(super) fn policy() -> Policy {
     Policy {
         strategy: Strategy::RoundRobin,
@@ -97,7 +111,7 @@ fn netns(container: usize) -> NetnsRef {
 
 /// A database as `Store` creates it.
 pub(super) fn create(storage: impl StorageBackend, contents: &Contents) -> Phased {
-    let database = Phased::open(storage).unwrap();
+    let database = Phased::open(storage, true).unwrap();
     create_tables(database.database(), 0, |register| contents.write(register)).unwrap();
     database
 }
@@ -107,10 +121,18 @@ pub(super) fn create(storage: impl StorageBackend, contents: &Contents) -> Phase
 pub(super) fn perform(
     storage: impl StorageBackend,
     step: &Step,
-    noted: u64,
+    note: &Note,
     answered: impl FnOnce(&Database, &Answer),
 ) -> Outcome<Answer> {
-    let mut phased = Phased::open(storage)?;
+    let mut phased = Phased::open(storage, note.is_settled.get())?;
+    note.is_settled.set(true);
+    let unsettle = || {
+        note.is_settled.set(false);
+        Ok(())
+    };
+    if let Operation::Verify | Operation::Compact = step.operation {
+        note.is_settled.set(false);
+    }
     if let Operation::Verify = step.operation {
         assert!(phased.database_mut().check_integrity().map_err(Fault::from)?);
     }
@@ -124,16 +146,22 @@ pub(super) fn perform(
         return Ok(Answer::default());
     }
     let mut answer = Answer::default();
-    let ended = transact(phased.database(), Some(noted), &policy(), &step.now, |register| {
-        work(register, &step.operation, &step.now, &mut answer)
+    let (noted, now) = (Some(note.revision.get()), &step.now);
+    let ended = transact(phased.database(), noted, &policy(), now, unsettle, |register| {
+        work(register, &step.operation, now, &mut answer)
     });
     match ended {
         Ok(ended) => answer.revision = ended.revision,
         Err(Undecided::Refused(_)) => answer = Answer::default(),
         Err(Undecided::Fault(fault)) => return Err(fault),
     }
+    if let Some(revision) = answer.revision {
+        note.revision.set(revision);
+        note.is_settled.set(true);
+    }
     answered(phased.database(), &answer);
     if let Operation::Verify = step.operation {
+        note.is_settled.set(false);
         phased.close_cleanly();
     }
     Ok(answer)
@@ -216,13 +244,20 @@ pub(super) fn contents(database: &Database) -> Outcome<Contents> {
 /// Opens the disk and answers what is on it, if each index agrees with it and each page is whole.
 pub(super) fn examine(storage: impl StorageBackend) -> Result<Contents, String> {
     let text = |fault: Fault| format!("{fault:?}");
-    let mut phased = Phased::open(storage).map_err(|error| text(error.into()))?;
+    let mut phased = Phased::open(storage, true).map_err(|error| text(error.into()))?;
     let found = contents(phased.database()).map_err(text)?;
     let now = Stamp { boot: found.boot.clone(), moment: found.moment, unix_seconds: 0 };
-    let faults = transact(phased.database(), None, &policy(), &now, |register| {
-        let answer = register.check_indexes()?;
-        Ok::<_, Fault>(Done { answer, changed: false })
-    });
+    let faults = transact(
+        phased.database(),
+        None,
+        &policy(),
+        &now,
+        || Ok(()),
+        |register| {
+            let answer = register.check_indexes()?;
+            Ok::<_, Fault>(Done { answer, changed: false })
+        },
+    );
     let faults = faults.map_err(text)?.answer;
     if !faults.is_empty() {
         return Err(faults.join("; "));
