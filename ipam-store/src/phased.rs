@@ -14,6 +14,9 @@
 //! So each open finds the file as after a kill, the one case that is tested at each single write
 //! (`tests/crash`).
 //!
+//! If a write or a sync **fails**, the header is put back that the last sync has left: whoever is
+//! told that a commit failed will find that nothing changed, unless the disk refuses that too.
+//!
 //! A file is **settled** if what is read from it is on the disk. It is not after a process died, or
 //! a sync failed, within a commit: the header that the kernel shows may be newer than the disk's,
 //! and the first page written over one that only the older header needs would, with a loss of
@@ -21,8 +24,8 @@
 //! writes anything else.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::{Database, DatabaseError, StorageBackend};
 
@@ -46,7 +49,7 @@ impl Phased {
     ) -> Result<Self, DatabaseError> {
         let phase = Arc::new(AtomicU8::new(if is_settled { OPENING } else { SETTLING }));
         let repairing = Arc::clone(&phase);
-        let backend = Backend { storage, phase: Arc::clone(&phase) };
+        let backend = Backend { storage, phase: Arc::clone(&phase), headers: Mutex::default() };
         let database = redb::Builder::new()
             .set_repair_callback(move |_| repairing.store(SETTLING, Ordering::Relaxed))
             .create_with_backend(backend)?;
@@ -84,6 +87,15 @@ impl Drop for Phased {
 struct Backend<S> {
     storage: S,
     phase: Arc<AtomicU8>,
+    headers: Mutex<Headers>,
+}
+
+/// The first bytes of the file, which say what is the newest commit. All else that a commit writes
+/// goes where nothing is.
+#[derive(Debug, Default)]
+struct Headers {
+    written: Vec<u8>,
+    synced: Vec<u8>,
 }
 
 impl<S> Backend<S> {
@@ -96,6 +108,25 @@ impl<S> Backend<S> {
             return Err(io::Error::other("the work on the database is over"));
         }
         Ok(())
+    }
+
+    fn headers(&self) -> MutexGuard<'_, Headers> {
+        self.headers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: StorageBackend> Backend<S> {
+    /// Hands the outcome of a call on. A failure within the work takes the commit back and ends it.
+    fn undoing(&self, outcome: io::Result<()>) -> io::Result<()> {
+        if outcome.is_err() && self.phase() == WORKING {
+            self.phase.store(OVER, Ordering::Relaxed);
+            let headers = self.headers();
+            if !headers.synced.is_empty() {
+                // The caller is told of the first failure.
+                drop(self.storage.write(0, &headers.synced));
+            }
+        }
+        outcome
     }
 }
 
@@ -110,17 +141,25 @@ impl<S: StorageBackend> StorageBackend for Backend<S> {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.unless_over()?;
-        self.storage.set_len(len)
+        self.undoing(self.storage.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
         self.unless_over()?;
-        if self.phase() == OPENING { Ok(()) } else { self.storage.sync_data() }
+        if self.phase() != OPENING {
+            self.undoing(self.storage.sync_data())?;
+        }
+        let mut headers = self.headers();
+        headers.synced = headers.written.clone();
+        Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.unless_over()?;
-        self.storage.write(offset, data)
+        if offset == 0 {
+            self.headers().written = data.to_vec();
+        }
+        self.undoing(self.storage.write(offset, data))
     }
 
     fn close(&self) -> io::Result<()> {

@@ -41,7 +41,7 @@ fn an_error_changes_nothing_and_the_next_process_goes_on() {
         (Errno::IO, Duration::Once),
         (Errno::IO, Duration::Lasting),
     ] {
-        let (mut failed, mut done_all_the_same) = (0, Vec::new());
+        let mut failed = 0;
         let faults = faults::fail_each(error, duration, |fault| {
             let disk = Disk::of(file.clone());
             let mut before = first.clone();
@@ -65,7 +65,7 @@ fn an_error_changes_nothing_and_the_next_process_goes_on() {
                         failed += 1;
                         is_broken = duration == Duration::Once;
                         if found != before {
-                            done_all_the_same.push((fault.calls(), found.revision - noted));
+                            return Err("an error was answered, and all was done".into());
                         }
                         perform(disk.clone(), step, &note, |_, _| ())
                             .map_err(|fault| format!("the next process: {fault:?}"))?;
@@ -76,9 +76,7 @@ fn an_error_changes_nothing_and_the_next_process_goes_on() {
             }
             Ok(())
         });
-        println!(
-            "{error}, {duration:?}: {faults:?} faults, {failed} failed steps, {done_all_the_same:?}"
-        );
+        println!("{error}, {duration:?}: {faults:?} faults, {failed} failed steps");
         assert!(faults.unwrap() > 30);
     }
 }
