@@ -9,6 +9,7 @@
 mod cuts;
 mod damage;
 mod format_1;
+mod growth;
 mod kills;
 mod refusals;
 mod script;
