@@ -68,9 +68,10 @@ impl Phased {
     /// Lets the library close the database in its own way: after maintenance, whose commits do not
     /// all make the next open cheap.
     pub(crate) fn close_cleanly(self) {
-        // The last word is not that the work is over, so that the drop of the database is heard.
-        let phase = Arc::clone(&self.phase);
-        phase.store(SETTLING, Ordering::Relaxed);
+        // The last word is not that the work is over, so that the drop of the database is heard;
+        // but after a failure it is.
+        let (from, to, relaxed) = (WORKING, SETTLING, Ordering::Relaxed);
+        drop(self.phase.compare_exchange(from, to, relaxed, relaxed));
     }
 }
 
@@ -150,7 +151,8 @@ impl<S: StorageBackend> StorageBackend for Backend<S> {
             self.undoing(self.storage.sync_data())?;
         }
         let mut headers = self.headers();
-        headers.synced = headers.written.clone();
+        let Headers { written, synced } = &mut *headers;
+        synced.clone_from(written);
         Ok(())
     }
 

@@ -1,5 +1,4 @@
 //! A file that lives long stays small.
-#![expect(clippy::print_stdout, reason = "the figures are half of what this is for")]
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! A process that is killed or fails at any call, a second one that goes on, and then the power goes.
+//! A process that is killed or fails at any call, a second one that goes on, and then the power
+//! goes.
 //!
 //! What the first wrote and did not sync is there for the second, since the kernel has it, and
 //! need not be there after the power is back.

@@ -3,9 +3,6 @@
 //! A module of the crate, since what it opens is [`Phased`](crate::phased::Phased) on a storage of
 //! the test's, where `Store` has a file. Lock and spare file are not in it.
 
-#![expect(clippy::print_stdout, reason = "the figures are half of what a sweep is for")]
-#![allow(clippy::unwrap_used, reason = "a test")]
-
 mod cuts;
 mod damage;
 mod format_1;
