@@ -11,6 +11,9 @@ pub const ALREADY_HELD: Code = Code::plugin(2);
 /// The database cannot be used: damaged, of a newer version, or refused by the disk.
 pub const STORE: Code = Code::plugin(3);
 
+/// CHECK: the attachment does not hold what it should.
+pub const NOT_HELD: Code = Code::plugin(4);
+
 /// Exhaustion and a busy database pass by themselves: code 11, try again later.
 pub(crate) fn of_allocate(error: &AllocateError) -> Error {
     let code = match error {

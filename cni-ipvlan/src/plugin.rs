@@ -1,7 +1,9 @@
 //! The verbs: decide, then touch the kernel, and on failure take both back.
 
 use cni_net::{Netlink, Netns};
-use cni_proto::{AddRequest, AddResult, Code, DelRequest, Error, Interface, Plugin};
+use cni_proto::{
+    AddRequest, AddResult, Code, DelRequest, Error, GcRequest, Interface, Plugin, StatusRequest,
+};
 
 use crate::apply::{Failed, Made, apply, open_if_there, remove};
 use crate::config::IpvlanConfig;
@@ -64,6 +66,14 @@ impl Plugin for Ipvlan {
         }
         // Last: while the link lives, its address must not be given to another pod.
         cni_ipam::del(request)
+    }
+
+    fn gc(&self, request: &GcRequest) -> Result<(), Error> {
+        cni_ipam::gc(request)
+    }
+
+    fn status(&self, request: &StatusRequest) -> Result<(), Error> {
+        cni_ipam::status(request)
     }
 }
 

@@ -72,6 +72,29 @@ impl Netlink {
             _ => None,
         })
     }
+
+    /// Every address of the namespace with the index of its link, of both families, those of the
+    /// loopback and link-local ones too. Two dumps: where the link is known, ask for its own.
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn all_addresses(&mut self) -> Result<Vec<(u32, IpNet)>> {
+        let mut all = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut message = AddressMessage::default();
+            message.header.family = family;
+            let context = Context::new(Operation::ListAddresses, &"the namespace");
+            let get = RouteNetlinkMessage::GetAddress(message);
+            all.extend(self.dump(&get, context, |message| match message {
+                // A kernel without that family answers with those of all others.
+                RouteNetlinkMessage::NewAddress(message) if message.header.family == family => {
+                    Some((message.header.index, address(&message)?))
+                }
+                _ => None,
+            })?);
+        }
+        Ok(all)
+    }
 }
 
 fn address(message: &AddressMessage) -> Option<IpNet> {

@@ -88,6 +88,7 @@ impl Error {
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each name says its operation; Display has the words")]
 pub enum Operation {
+    FindNetns,
     OpenNetns,
     EnterNetns,
     OpenSocket,
@@ -109,6 +110,7 @@ pub enum Operation {
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::FindNetns => "find network namespaces in",
             Self::OpenNetns => "open network namespace",
             Self::EnterNetns => "enter network namespace",
             Self::OpenSocket => "open netlink socket in",
@@ -134,6 +136,9 @@ impl fmt::Display for Operation {
 fn remedy(operation: Operation, errno: i32) -> Option<&'static str> {
     use Operation as Op;
     Some(match (operation, Errno::from_raw_os_error(errno)) {
+        (Op::FindNetns | Op::OpenNetns, Errno::PERM | Errno::ACCESS) => {
+            "looking into other processes needs root (CAP_SYS_PTRACE)"
+        }
         (Op::EnterNetns, Errno::PERM) => "entering a namespace needs CAP_SYS_ADMIN",
         (Op::OpenNetns, Errno::NOENT) => "the namespace is gone, or its mount is not visible here",
         (Op::WriteSysctl, Errno::PERM | Errno::ACCESS | Errno::ROFS) => {

@@ -17,8 +17,11 @@
 //!   words (extended ack) and, where known, the remedy ([`Error`]).
 //! - **All or nothing.** [`Undo`] takes back what was done when a later step fails.
 //!
+//! - **What lives is known or not, never guessed.** A [`Census`] finds every network namespace of
+//!   the node and the addresses in it, and says when it could not look everywhere.
+//!
 //! Everything needs `CAP_NET_ADMIN` in the namespace it is done in, and entering a namespace needs
-//! `CAP_SYS_ADMIN`; looking does not.
+//! `CAP_SYS_ADMIN`; looking does not. A census needs `CAP_SYS_PTRACE` too.
 //!
 //! An ipvlan link with an address and a default route, or nothing at all:
 //!
@@ -58,19 +61,26 @@
 #![warn(clippy::unwrap_used)]
 
 mod addr;
+mod census;
+mod door;
 mod error;
+mod gap;
 mod ipvlan;
 mod link;
 mod mac;
 mod macvlan;
+mod mountinfo;
 mod netns;
+mod nsfs;
 mod route;
 mod socket;
 pub mod sysctl;
 mod undo;
 
 pub use addr::AddressOptions;
+pub use census::{Census, CensusOptions, Interface, LiveNetns, OpenFiles, Place, WholeCensus};
 pub use error::{Error, Operation, Result};
+pub use gap::{CensusGap, IncompleteCensus};
 pub use ipvlan::{IpvlanFlag, IpvlanMode, NewIpvlan, UnknownIpvlanMode};
 pub use link::Link;
 pub use mac::{MacAddr, MacAddrError};

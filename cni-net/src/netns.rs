@@ -32,7 +32,7 @@ pub struct Netns {
 
 /// Which namespace this is: equal exactly when two files are the same namespace
 /// (namespaces(7), device and inode number of the file under `/proc/PID/ns`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NetnsId {
     /// Device number of nsfs.
     pub dev: u64,
@@ -81,7 +81,8 @@ impl Netns {
         Self::open_unchecked(Path::new("/proc/thread-self/ns/net"))
     }
 
-    fn open_unchecked(path: &Path) -> Result<Self> {
+    /// For a path that is known to lead to a network namespace.
+    pub(crate) fn open_unchecked(path: &Path) -> Result<Self> {
         let shown = path.to_string_lossy().into_owned();
         let context = Context::new(Operation::OpenNetns, &shown);
         // NONBLOCK: a named pipe at that path must not hold the caller up.

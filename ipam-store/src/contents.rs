@@ -1,18 +1,19 @@
 //! Everything that a store remembers, at one moment.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ipam_core::{BootId, Counts, Lease, Moment, Pool, PoolName, Reserved, Rest};
+use ipam_core::{Attachment, BootId, Counts, Lease, Moment, Pool, PoolName, Reserved, Rest};
 use redb::{ReadTransaction, TableDefinition, TableError};
 
 use crate::codec;
 use crate::declared::Declared;
 use crate::fault::Outcome;
-use crate::register::Register;
+use crate::register::{Register, addresses};
 use crate::rows;
 use crate::schema::{
-    LEASES, META, META_MOMENT, META_REVISION, NOTES, NOTES_BOOT, POOLS, RESERVED, RESTS, TALLIES,
-    address_key,
+    HOLDINGS, LEASES, META, META_MOMENT, META_REVISION, NOTES, NOTES_BOOT, POOLS, RESERVED, RESTS,
+    TALLIES, address_key, attachment_key,
 };
 use crate::tally::resting as resting_count;
 
@@ -112,6 +113,24 @@ impl Contents {
         Ok(contents)
     }
 
+    /// The same with further leases, each of the pool that claims its address. One that no pool
+    /// claims, or whose address is held already, is left out.
+    #[must_use]
+    pub fn holding(mut self, leases: &[Lease]) -> Self {
+        let mut held: BTreeMap<IpAddr, Lease> =
+            self.leases.drain(..).map(|lease| (lease.address, lease)).collect();
+        for lease in leases {
+            if let Some(pool) =
+                self.pools.iter().find(|pool| pool.claimed().contains(lease.address))
+            {
+                let pool = pool.name().clone();
+                held.entry(lease.address).or_insert_with(|| Lease { pool, ..lease.clone() });
+            }
+        }
+        self.leases = held.into_values().collect();
+        self
+    }
+
     /// The pools as decisions see them: without what is reserved.
     pub fn effective_pools(&self) -> Vec<Pool> {
         rows::among(&self.pools, &self.reserved)
@@ -153,6 +172,25 @@ impl Contents {
         register.meta.insert(META_MOMENT, self.moment.0)?;
         register.declare(&Declared { pools: self.pools.clone(), reserved: self.reserved.clone() })
     }
+}
+
+/// What an attachment holds.
+pub(crate) fn held_by(
+    transaction: &ReadTransaction,
+    attachment: &Attachment,
+) -> Outcome<Vec<Lease>> {
+    let is_holder = |lease: &Lease| lease.attachment == *attachment;
+    // Format 1 has another index.
+    let Some(holdings) = open(transaction, HOLDINGS)? else {
+        let leases = Contents::read(transaction)?.leases;
+        return Ok(leases.into_iter().filter(is_holder).collect());
+    };
+    let leases = transaction.open_table(LEASES)?;
+    let mut held = Vec::new();
+    for address in addresses(&holdings, &attachment_key(attachment))? {
+        held.extend(rows::lease(&leases, address)?.filter(is_holder));
+    }
+    Ok(held)
 }
 
 type Found<K, V> = Option<redb::ReadOnlyTable<K, V>>;

@@ -1,9 +1,10 @@
 //! Pools and leases in one crash-safe file, one durable transaction per decision.
 //!
 //! [`Store`] is the door: [`Store::apply`] keeps pools, [`Store::allocate`] and
-//! [`Store::release`] decide, [`Store::contents`] looks. The decision itself is
-//! [`ipam_core::decide`]; this crate shows it what is held, inside the transaction that then
-//! writes the answer down.
+//! [`Store::release`] decide, [`Store::reclaim`] frees what nobody will release,
+//! [`Store::contents`] and [`Store::watch`] look, [`Store::verify`] and [`Store::replace`] repair.
+//! The decision itself is [`ipam_core::decide`]; this crate shows it what is held, inside the
+//! transaction that then writes the answer down.
 //!
 //! Any number of processes may use one directory at once. They wait for each other on a lock file
 //! that the kernel releases when its holder dies, so nothing a process can do, dying included,
@@ -34,6 +35,7 @@ mod spare;
 mod store;
 mod tally;
 mod transaction;
+mod watch;
 
 #[cfg(test)]
 #[path = "../tests/crash/mod.rs"]
@@ -47,3 +49,4 @@ pub use contents::{Contents, Counters, PoolCounters, Resting};
 pub use declared::{Changes, Declared};
 pub use error::{AllocateError, ApplyError, Error, Holder};
 pub use store::{Grant, Request, Store, Verdict};
+pub use watch::Watch;

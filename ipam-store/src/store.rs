@@ -11,7 +11,7 @@ use ipam_core::{
 };
 
 use crate::clock;
-use crate::contents::{Contents, Counters};
+use crate::contents::{self, Contents, Counters};
 use crate::database::{Location, Opened, begin};
 use crate::declared::{Changes, Declared};
 use crate::disk::Growth;
@@ -23,6 +23,7 @@ use crate::register::Register;
 use crate::rows;
 use crate::spare;
 use crate::transaction::{self, Done};
+use crate::watch::Watch;
 
 /// The pools and leases of one node, in one directory.
 ///
@@ -155,6 +156,17 @@ impl Store {
     /// correct the documents. [`ApplyError::Store`] if nothing could be stored;
     /// [`Error::needs_rebuild`] if there was a store and it has to be rebuilt first.
     pub fn apply(&self, wanted: &Declared) -> Result<Changes, ApplyError> {
+        self.apply_where(wanted, &[])
+    }
+
+    /// As [`Self::apply`], on a node where addresses may be in use already: if this creates the
+    /// store, these leases are in it from its first moment. One whose address is in no pool is left
+    /// out, as are all of them if there is a store.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::apply`].
+    pub fn apply_where(&self, wanted: &Declared, found: &[Lease]) -> Result<Changes, ApplyError> {
         create_directory(&self.location.directory)?;
         let lock = self.location.lock()?;
         let is_new = !is_there(&self.location.file())? && !is_there(&self.location.declared())?;
@@ -162,8 +174,8 @@ impl Store {
             // Documents that break a rule must not leave an empty store behind.
             let contents = Contents::default();
             let (changes, merged) = wanted.merge(&contents).map_err(ApplyError::Rejected)?;
-            self.location
-                .create(&lock, |register| Contents::from(merged.clone()).write(register))?;
+            let contents = Contents::from(merged.clone()).holding(found);
+            self.location.create(&lock, |register| contents.write(register))?;
             merged.write(&self.location.declared())?;
             return Ok(changes);
         }
@@ -289,21 +301,27 @@ impl Store {
         outcome.map_err(|fault| fault.at("write to", opened.path()))
     }
 
-    /// Adds leases that others made: an import. Those whose address is held already or belongs to
-    /// no pool are not added, and answered.
+    /// Adds leases that others made: an import. One whose address is held already takes the place
+    /// of that lease if `may_replace` says so. The others, and those whose address is in no pool,
+    /// are not added, and answered.
     ///
     /// # Errors
     ///
     /// Any [`Error`]: nothing changed.
-    pub fn adopt(&self, leases: &[Lease]) -> Result<Vec<Lease>, Error> {
+    pub fn adopt(
+        &self,
+        leases: &[Lease],
+        may_replace: impl Fn(&Lease) -> bool,
+    ) -> Result<Vec<Lease>, Error> {
         let opened = self.location.open()?;
         let outcome = self.transact(&opened, |register, _| {
             let pools = register.pools()?;
             let mut left = Vec::new();
             for lease in leases {
                 let pool = pools.iter().find(|pool| pool.claimed().contains(lease.address));
+                let held = rows::lease(&register.leases, lease.address)?;
                 match pool {
-                    Some(pool) if rows::lease(&register.leases, lease.address)?.is_none() => {
+                    Some(pool) if held.as_ref().is_none_or(&may_replace) => {
                         register.hold(&Lease { pool: pool.name().clone(), ..lease.clone() })?;
                     }
                     _ => left.push(lease.clone()),
@@ -326,6 +344,18 @@ impl Store {
         read.map_err(|fault| fault.at("read", snapshot.path()))
     }
 
+    /// What an attachment holds.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::contents`].
+    pub fn held_by(&self, attachment: &Attachment) -> Result<Vec<Lease>, Error> {
+        let snapshot = self.location.look()?;
+        let read =
+            snapshot.read().and_then(|transaction| contents::held_by(&transaction, attachment));
+        read.map_err(|fault| fault.at("read", snapshot.path()))
+    }
+
     /// How the addresses of each pool divide.
     ///
     /// # Errors
@@ -335,6 +365,16 @@ impl Store {
         let snapshot = self.location.look()?;
         let read = snapshot.read().and_then(|transaction| Counters::read(&transaction));
         read.map_err(|fault| fault.at("read", snapshot.path()))
+    }
+
+    /// The counters now, and again after each change, for which the file is looked at every
+    /// `interval`.
+    pub fn watch(&self, interval: Duration) -> Watch {
+        Watch::new(self.clone(), interval)
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.location.file()
     }
 
     /// What was applied last, from the documents beside the database; `None` if nothing ever was.
@@ -376,8 +416,32 @@ impl Store {
         Ok(verdict)
     }
 
-    /// Puts a new database with these contents in the place of the one there is, which is moved
-    /// aside under a name that ends with the time. Answers that name, if there was one.
+    /// Moves the database aside, under a name that ends with the time, and answers that name, if
+    /// there was one. From here on nothing is handed out, until [`Self::replace`].
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`]: the database is where it was.
+    pub fn set_aside(&self, declared: &Declared) -> Result<Option<PathBuf>, Error> {
+        create_directory(&self.location.directory)?;
+        let _lock = self.location.lock()?;
+        self.set_aside_locked(declared)
+    }
+
+    fn set_aside_locked(&self, declared: &Declared) -> Result<Option<PathBuf>, Error> {
+        // First: from here on a missing database is a lost one.
+        declared.write(&self.location.declared())?;
+        let path = self.location.file();
+        if !is_there(&path)? {
+            return Ok(None);
+        }
+        let aside = self.location.aside((self.clock)().unix_seconds)?;
+        rename(&path, &aside)?;
+        Ok(Some(aside))
+    }
+
+    /// Puts a new database with these contents in the place of the one there may be, which is set
+    /// aside, and answers the name that it has now.
     ///
     /// # Errors
     ///
@@ -388,16 +452,7 @@ impl Store {
         let lock = self.location.lock()?;
         let declared =
             Declared { pools: contents.pools.clone(), reserved: contents.reserved.clone() };
-        // First: from here on a missing database is a lost one.
-        declared.write(&self.location.declared())?;
-        let path = self.location.file();
-        let aside = if is_there(&path)? {
-            let aside = self.location.aside((self.clock)().unix_seconds)?;
-            rename(&path, &aside)?;
-            Some(aside)
-        } else {
-            None
-        };
+        let aside = self.set_aside_locked(&declared)?;
         self.location.create(&lock, |register| contents.write(register))?;
         Ok(aside)
     }

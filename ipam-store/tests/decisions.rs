@@ -1,11 +1,14 @@
 //! Decisions through the real file: what was answered is what is found again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ipam_core::{Asker, Attachment, Change, Demand, Policy, Pool, PoolSpec, Refused};
+use ipam_core::{
+    Asker, Attachment, Change, Demand, Facts, Lease, Policy, Pool, PoolSpec, Refused,
+    ValidAttachments,
+};
 use ipam_store::{AllocateError, Declared, Error, Request, Store};
 use proptest::prelude::*;
 
@@ -243,4 +246,94 @@ proptest! {
         expected.sort_unstable();
         prop_assert_eq!(held, expected);
     }
+}
+
+/// Counters come at once, and again when something changed, and not in between.
+#[test]
+fn a_watch_tells_each_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    store.apply(&pools([pool("p", "10.0.0.0/24", "10.0.0.5-10.0.0.9")])).unwrap();
+    let mut watch = store.watch(Duration::from_millis(1));
+    let held = |item: Option<Result<ipam_store::Counters, Error>>| {
+        item.unwrap().unwrap().pools[0].counts.held
+    };
+    assert_eq!(held(watch.next()), 0);
+    given(&store, "c1").unwrap();
+    assert_eq!(held(watch.next()), 1);
+    // A refusal opens the file and changes nothing: the next answer is that of the release.
+    given(&store, "c1").unwrap_err();
+    let releasing = store.clone();
+    let thread = std::thread::spawn(move || releasing.release(&attachment("c1")).unwrap());
+    assert_eq!(held(watch.next()), 0);
+    thread.join().unwrap();
+    std::fs::remove_file(store.directory().join("ipam.redb")).unwrap();
+    assert!(matches!(watch.next(), Some(Err(Error::Lost { .. }))));
+}
+
+/// What was only seen to be alive gives way to who comes with a name.
+#[test]
+fn leases_that_others_made_are_adopted_unless_somebody_holds_the_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    store.apply(&pools([pool("p", "10.0.0.0/24", "10.0.0.5-10.0.0.9")])).unwrap();
+    given(&store, "c1").unwrap();
+    let lease = |address: &str, container: &str| Lease {
+        address: address.parse().unwrap(),
+        pool: "elsewhere".parse().unwrap(),
+        attachment: attachment(container),
+        pod: None,
+        netns: None,
+        since: ipam_store::now(),
+    };
+    let leases = [lease("10.0.0.5", "x"), lease("10.0.0.6", "y"), lease("10.0.0.99", "z")];
+    let left = store.adopt(&leases, |_| false).unwrap();
+    assert_eq!(left, [leases[0].clone(), leases[2].clone()]);
+    assert_eq!(store.held_by(&attachment("y")).unwrap()[0].pool.as_str(), "p");
+    let left = store.adopt(&leases[..1], |held| held.attachment == attachment("c1")).unwrap();
+    assert!(left.is_empty() && store.held_by(&attachment("c1")).unwrap().is_empty());
+    assert_eq!(store.verify(false).unwrap().faults, Vec::<String>::new());
+    assert_eq!(given(&store, "c2").unwrap(), ["10.0.0.7".parse::<IpAddr>().unwrap()]);
+}
+
+/// The file follows what is in it down as well as up, and says the same afterwards.
+#[test]
+fn a_compacted_file_is_smaller_and_says_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    store.apply(&pools([pool("p", "10.0.0.0/16", "10.0.0.1-10.0.255.254")])).unwrap();
+    let leases: Vec<Lease> = (1..=20_000_u32)
+        .map(|number| Lease {
+            address: std::net::Ipv4Addr::from_bits(0x0a00_0000 + number).into(),
+            pool: "p".parse().unwrap(),
+            attachment: attachment(&format!("c{number}")),
+            pod: None,
+            netns: None,
+            since: ipam_store::now(),
+        })
+        .collect();
+    assert!(store.adopt(&leases, |_| false).unwrap().is_empty());
+    let (_, full) = store.compact(0).unwrap();
+    assert!(full > 4 << 20, "{full}");
+    let key = |lease: &Lease| (lease.attachment.container.clone(), lease.attachment.ifname.clone());
+    let now = ipam_store::now();
+    let facts = Facts {
+        boot: now.boot,
+        now: now.moment,
+        snapshot: now.moment.after(1),
+        grace_seconds: 0,
+        valid: Some(ValidAttachments {
+            network: "net".parse().unwrap(),
+            attachments: leases[..10].iter().map(key).collect(),
+        }),
+        namespaces: None,
+        alive: BTreeSet::new(),
+    };
+    assert_eq!(store.reclaim(&facts).unwrap().len(), 19_990);
+    let (before, after) = store.compact(0).unwrap();
+    assert!(before > 4 << 20 && after < 1 << 20, "{before} {after}");
+    assert_eq!(store.contents().unwrap().leases, leases[..10]);
+    assert_eq!(store.verify(false).unwrap().faults, Vec::<String>::new());
+    let (before, after) = store.compact(1 << 20).unwrap();
+    assert!(before == after && after < 1 << 20, "small enough: {before} {after}");
 }

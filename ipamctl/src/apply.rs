@@ -2,18 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use ipam_core::Change;
-use ipam_store::{ApplyError, Declared, Store};
+use ipam_core::{Change, Lease};
+use ipam_store::{ApplyError, Declared, Error, Store};
 
 use crate::documents::Documents;
+use crate::evidence::{Evidence, Sources};
 
 pub(crate) fn run(
-    directory: &Path,
-    patience: Duration,
+    store: &Store,
+    sources: &Sources,
     files: &[PathBuf],
     out: &mut dyn Write,
 ) -> Result<()> {
@@ -24,7 +24,7 @@ pub(crate) fn run(
     if faults.is_empty() {
         let wanted =
             Declared { pools: pools.iter().map(|(_, pool)| pool.clone()).collect(), reserved };
-        match Store::new(directory, patience).apply(&wanted) {
+        match store.apply_where(&wanted, &in_use(store, sources, &wanted)?) {
             Ok(changes) => {
                 let mut named = BTreeSet::new();
                 for (pool, change) in wanted.pools.iter().zip(changes.pools) {
@@ -52,6 +52,23 @@ pub(crate) fn run(
         }
     }
     bail!("nothing was stored:\n  {}", faults.join("\n  "))
+}
+
+/// The leases that a new store begins with: this node may have had one before.
+fn in_use(store: &Store, sources: &Sources, wanted: &Declared) -> Result<Vec<Lease>> {
+    if !matches!(store.contents(), Err(Error::Missing { .. })) {
+        return Ok(Vec::new());
+    }
+    let evidence = Evidence::gather(sources, &wanted.pools, &[])?;
+    for note in evidence.notes {
+        writeln!(io::stderr(), "ipamctl: {note}")?;
+    }
+    let leases: Vec<Lease> = evidence.leases.into_values().collect();
+    if !leases.is_empty() {
+        let count = leases.len();
+        writeln!(io::stderr(), "ipamctl: {count} addresses are in use on this node already: held")?;
+    }
+    Ok(leases)
 }
 
 /// The words of `kubectl apply`.

@@ -10,10 +10,9 @@
 
 mod document;
 
-use std::net::IpAddr;
-
 use anyhow::{Context, Result, bail};
-use ipam_core::{Lease, Pool, Reserved, Rest, Stamp};
+use ipam_core::{Lease, Pool, Reserved, Stamp};
+use ipam_store::Resting;
 use serde_json::Value;
 
 use document::ExportDocument;
@@ -36,18 +35,7 @@ pub(crate) struct Export {
     /// The addresses that are held.
     pub(crate) leases: Vec<Lease>,
     /// The addresses that rest.
-    pub(crate) rests: Vec<RestingAddress>,
-}
-
-/// An address that nobody holds and that is not free yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RestingAddress {
-    /// The address.
-    pub(crate) address: IpAddr,
-    /// Its pool.
-    pub(crate) pool: ipam_core::PoolName,
-    /// Why and how long.
-    pub(crate) rest: Rest,
+    pub(crate) rests: Vec<Resting>,
 }
 
 impl Export {

@@ -6,23 +6,25 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
 mod apply;
 mod documents;
-#[cfg_attr(not(test), expect(dead_code, reason = "no command calls it yet"))]
+mod evidence;
 mod export;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no command calls it yet"))]
+mod handover;
 mod host_local;
 mod inventory;
 mod ips;
 mod pools;
-#[cfg_attr(not(test), expect(dead_code, reason = "no command calls it yet"))]
+mod rebuild;
 mod result_cache;
 mod table;
+mod verify;
 
 use inventory::Inventory;
+use ipam_store::Store;
 use table::Format;
 
 /// Shows and changes the address pools of this node.
@@ -54,10 +56,25 @@ enum Verb {
         /// A file with YAML documents; `-` is standard input. May be given several times.
         #[arg(short, long = "filename", value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
+
+        #[command(flatten)]
+        sources: evidence::Sources,
     },
     /// Show what is stored.
     #[command(subcommand)]
     Get(Get),
+    /// Check every page, record and index of the database.
+    Verify(verify::Verify),
+    /// Make the database anew from what the node knows: the runtime's results, the addresses in
+    /// live namespaces, an export.
+    Rebuild(rebuild::Rebuild),
+    /// Write down everything that is stored.
+    Export(handover::Export),
+    /// Make the database anew from an export, and what lives beside it.
+    Restore(rebuild::Restore),
+    /// Take over what another allocator has given out.
+    #[command(subcommand)]
+    Import(handover::Import),
 }
 
 #[derive(Debug, Subcommand)]
@@ -81,6 +98,20 @@ struct Show {
     output: Option<Format>,
 }
 
+impl Command {
+    fn patience(&self) -> Duration {
+        Duration::from_secs(self.lock_timeout)
+    }
+
+    /// The one store that a verb works on.
+    fn store(&self) -> Result<Store> {
+        match self.data_dirs.as_slice() {
+            [directory] => Ok(Store::new(directory, self.patience())),
+            several => bail!("this works on one --data-dir, {} given", several.len()),
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let outcome = run(&Command::parse(), &mut io::stdout().lock());
     match outcome {
@@ -95,13 +126,15 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &Command, out: &mut dyn Write) -> Result<()> {
-    let patience = Duration::from_secs(command.lock_timeout);
+    let patience = command.patience();
     match &command.verb {
-        Verb::Apply { files } => {
-            let [directory] = command.data_dirs.as_slice() else {
-                anyhow::bail!("apply writes to one --data-dir, {} given", command.data_dirs.len());
-            };
-            apply::run(directory, patience, files, out)
+        Verb::Apply { files, sources } => apply::run(&command.store()?, sources, files, out),
+        Verb::Verify(options) => verify::run(&command.store()?, options, out),
+        Verb::Rebuild(options) => rebuild::rebuild(&command.store()?, options, out),
+        Verb::Restore(options) => rebuild::restore(&command.store()?, options, out),
+        Verb::Export(options) => handover::export(&command.store()?, options, patience, out),
+        Verb::Import(handover::Import::HostLocal(options)) => {
+            handover::import(&command.store()?, options, patience, out)
         }
         Verb::Get(get) => {
             let inventory = Inventory::read(&command.data_dirs, patience)?;

@@ -120,7 +120,7 @@ pub(crate) fn ended_badly(code: Option<i32>) -> Option<String> {
 /// # Errors
 /// If something does not compile; the compiler has said what on stderr.
 pub(crate) fn build_tests() -> Result<Vec<Executable>> {
-    build(&["test", "--workspace", "--no-run", "--lib", "--bins", "--test", "*"], true)
+    build(&["test", "--workspace", "--no-run", "--lib", "--bins", "--test", "*"], &[], true)
 }
 
 /// Compiles the binaries that `selection` names in cargo's terms (`-p`, `--bin`).
@@ -128,11 +128,20 @@ pub(crate) fn build_tests() -> Result<Vec<Executable>> {
 /// # Errors
 /// If something does not compile; the compiler has said what on stderr.
 pub(crate) fn build_binaries(selection: &[&str]) -> Result<Vec<Executable>> {
-    build(&[&["build"], selection].concat(), false)
+    build_binaries_with(selection, &[])
 }
 
-fn build(arguments: &[&str], tests: bool) -> Result<Vec<Executable>> {
+/// The same with further variables in cargo's environment.
+pub(crate) fn build_binaries_with(
+    selection: &[&str],
+    environment: &[(&str, &str)],
+) -> Result<Vec<Executable>> {
+    build(&[&["build"], selection].concat(), environment, false)
+}
+
+fn build(arguments: &[&str], environment: &[(&str, &str)], tests: bool) -> Result<Vec<Executable>> {
     let mut cargo = workspace::cargo();
+    cargo.envs(environment.iter().copied());
     cargo.args(arguments).arg("--message-format=json-render-diagnostics");
     let output = cargo
         .stderr(Stdio::inherit())

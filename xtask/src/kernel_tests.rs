@@ -28,6 +28,7 @@ pub(crate) enum Kernel {
 /// Package, file in its `tests/`, kernel.
 const TABLE: &[(&str, &str, Kernel)] = &[
     ("cni-net", "addr", Kernel::Host),
+    ("cni-net", "census", Kernel::Host),
     ("cni-net", "link", Kernel::Host),
     ("cni-net", "netns", Kernel::Host),
     ("cni-net", "route", Kernel::Host),

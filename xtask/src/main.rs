@@ -7,6 +7,7 @@ mod executable;
 mod fuzz;
 mod guest;
 mod initramfs;
+mod install;
 mod ipvlan;
 mod kernel;
 mod kernel_tests;
@@ -59,6 +60,11 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Build the static programs and put them, with an example configuration, into a folder.
+    Install {
+        /// The folder, such as /opt/cni/bin.
+        destination: PathBuf,
+    },
     /// Run every fuzz target of the folder `fuzz` for some time; needs a nightly toolchain.
     Fuzz {
         /// How long each target runs.
@@ -110,6 +116,7 @@ fn perform(task: Task) -> Result<u8> {
         }
         Task::Test => test::run(),
         Task::Demo { arguments } => demo::run(arguments),
+        Task::Install { destination } => install::run(&destination),
         Task::Fuzz { seconds } => fuzz::run(seconds),
         Task::GuestTests { plugins, executables } => test::run_in_guest(&plugins, &executables),
         Task::GuestSupervise { request } => guest::supervise(&request).map(|()| 0),

@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use crate::toolchain;
 use crate::workspace;
 
 const PACKAGE: &str = "ipam-core";
@@ -31,7 +31,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 /// # Errors
 /// If it, or something that it depends on, needs std; the compiler has said what on stderr.
 pub(crate) fn prove() -> Result<String> {
-    if has_bare_target()? {
+    if toolchain::has_target(BARE_TARGET)? {
         workspace::run(workspace::cargo().args(["build", "-p", PACKAGE, "--target", BARE_TARGET]))?;
         return Ok(format!("built for {BARE_TARGET}"));
     }
@@ -61,15 +61,4 @@ fn write(folder: &Path, subject: &Path) -> Result<()> {
     fs::write(folder.join("Cargo.toml"), manifest)?;
     fs::write(folder.join("lib.rs"), PROOF)?;
     Ok(())
-}
-
-fn has_bare_target() -> Result<bool> {
-    let output = Command::new("rustc")
-        .args(["--print", "target-libdir", "--target", BARE_TARGET])
-        .output()
-        .context("cannot start rustc")?;
-    if !output.status.success() {
-        bail!("rustc: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(Path::new(String::from_utf8_lossy(&output.stdout).trim()).exists())
 }

@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn every_program_that_the_tests_start_is_in_a_package() {
         // Debian's essential packages are never missing.
-        let essential = ["chmod", "mkfifo", "sleep"];
+        let essential = ["chmod", "mkfifo", "sleep", "unshare"];
         let packages = [
             ("/usr/lib/cni/host-local", "containernetworking-plugins"),
             ("arping", "iputils-arping"),

@@ -14,7 +14,7 @@ use crate::libtest::Tally;
 use crate::report::Report;
 use crate::request::Request;
 use crate::verdict::{Tap, Verdict};
-use crate::{ipvlan, no_std, packages, plugins, toolchain, vm, workspace};
+use crate::{install, ipvlan, no_std, packages, plugins, toolchain, vm, workspace};
 
 /// For all tests in the guest together.
 const GUEST_TIMEOUT: Duration = Duration::from_secs(1800);
@@ -49,11 +49,23 @@ pub(crate) fn run() -> Result<u8> {
         }
     }
     report.part("doc tests", doc_tests);
+    report.part("examples", examples);
+    report.part("static programs", || {
+        let folder = tempfile::tempdir()?;
+        install::prove(folder.path())
+    });
 
     let mut out = io::stdout();
     write!(out, "\n{report}")?;
     writeln!(out, "{}", if report.passed() { "all passed" } else { "FAILED" })?;
     Ok(u8::from(!report.passed()))
+}
+
+/// Programs that show how a library is used, and check what they show.
+fn examples() -> Result<String> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["run", "-q", "-p", "ipam-store", "--example", "spawn_blocking"]);
+    workspace::run(&mut cargo).map(|()| workspace::command_line(&cargo))
 }
 
 fn packages(report: &mut Report) {

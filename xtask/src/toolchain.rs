@@ -1,5 +1,6 @@
 //! What must be there besides cargo itself, and how to get it.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -39,6 +40,21 @@ fn all(tools: &mut [(Command, &str)]) -> Result<String> {
         bail!(missing.join("\n"));
     }
     Ok(versions.join(", "))
+}
+
+/// Whether the standard library, or what a target has of it, is installed.
+///
+/// # Errors
+/// If rustc cannot be asked.
+pub(crate) fn has_target(target: &str) -> Result<bool> {
+    let output = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", target])
+        .output()
+        .context("cannot start rustc")?;
+    if !output.status.success() {
+        bail!("rustc: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(Path::new(String::from_utf8_lossy(&output.stdout).trim()).exists())
 }
 
 fn version(command: &mut Command) -> Result<String> {

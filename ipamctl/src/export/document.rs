@@ -13,7 +13,7 @@ use ipam_core::{
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny};
 use serde::ser::{Serialize, Serializer};
 
-use super::{API_VERSION, Export, KIND, RestingAddress};
+use super::{API_VERSION, Export, KIND, Resting};
 
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -228,8 +228,8 @@ impl LeaseDocument {
 }
 
 impl RestDocument {
-    fn new(resting: &RestingAddress) -> Result<Self> {
-        let RestingAddress { address, pool, rest: Rest { reason, since, until } } = resting.clone();
+    fn new(resting: &Resting) -> Result<Self> {
+        let Resting { address, pool, rest: Rest { reason, since, until } } = resting.clone();
         let reason = match reason {
             RestReason::Cooldown => ReasonDocument::Cooldown,
             RestReason::Quarantine { seen } => ReasonDocument::Quarantine { seen },
@@ -248,7 +248,7 @@ impl RestDocument {
         })
     }
 
-    fn into_resting(self) -> RestingAddress {
+    fn into_resting(self) -> Resting {
         let reason = match self.reason {
             ReasonDocument::Cooldown => RestReason::Cooldown,
             ReasonDocument::Quarantine { seen } => RestReason::Quarantine { seen },
@@ -259,7 +259,7 @@ impl RestDocument {
         };
         let (since, until) = (Moment(self.since_seconds), Moment(self.until_seconds));
         let rest = Rest { reason, since, until };
-        RestingAddress { address: self.address, pool: self.pool.0, rest }
+        Resting { address: self.address, pool: self.pool.0, rest }
     }
 }
 

@@ -1,5 +1,7 @@
+use std::net::IpAddr;
+
 use ipam_core::{
-    Attachment, LabelSelector, Moment, NetnsRef, PodRef, PoolSpec, ReservedSpec, RouteSpec,
+    Attachment, LabelSelector, Moment, NetnsRef, PodRef, PoolSpec, ReservedSpec, Rest, RouteSpec,
     StickyKey,
 };
 use proptest::collection::vec;
@@ -38,7 +40,7 @@ fn golden() -> Export {
     };
     let pod = PodRef { namespace: "default".into(), name: "web-0".into(), uid: Some("a-b".into()) };
     let key = StickyKey::new(Some(&pod), &attachment("c1")).unwrap();
-    let rest = |address: &str, rest| RestingAddress {
+    let rest = |address: &str, rest| Resting {
         address: address.parse().unwrap(),
         pool: pool.clone(),
         rest,
@@ -200,7 +202,7 @@ prop_compose! {
     }
 }
 
-fn rests() -> impl Strategy<Value = RestingAddress> {
+fn rests() -> impl Strategy<Value = Resting> {
     let reason = prop_oneof![
         Just(None),
         text().prop_map(|seen| Some(Ok(seen))),
@@ -214,7 +216,7 @@ fn rests() -> impl Strategy<Value = RestingAddress> {
                 Some(Ok(seen)) => Rest::quarantine(seen, since, until),
                 Some(Err(key)) => Rest::sticky(key.unwrap(), since, until),
             };
-            RestingAddress { address, pool: pool.parse().unwrap(), rest }
+            Resting { address, pool: pool.parse().unwrap(), rest }
         },
     )
 }

@@ -1,0 +1,47 @@
+//! IPAM plugin: addresses from the node's own pools, for any plugin that makes interfaces.
+#![warn(clippy::unwrap_used)]
+
+use std::io::{Write, stderr, stdin, stdout};
+use std::process::{ExitCode, exit};
+
+use cni_proto::{
+    AddRequest, AddResult, CheckRequest, DelRequest, Error, GcRequest, Plugin, StatusRequest,
+    Version, panic_object, serve,
+};
+
+/// The plugin: this package's library, verb by verb.
+struct Ipam;
+
+impl Plugin for Ipam {
+    fn name(&self) -> &'static str {
+        cni_ipam::IPAM_TYPE
+    }
+
+    fn add(&self, request: &AddRequest) -> Result<AddResult, Error> {
+        Ok(cni_ipam::add(request)?.to_result())
+    }
+
+    fn del(&self, request: &DelRequest) -> Result<(), Error> {
+        cni_ipam::del(request)
+    }
+
+    fn check(&self, request: &CheckRequest) -> Result<(), Error> {
+        cni_ipam::check(request)
+    }
+
+    fn gc(&self, request: &GcRequest) -> Result<(), Error> {
+        cni_ipam::gc(request)
+    }
+
+    fn status(&self, request: &StatusRequest) -> Result<(), Error> {
+        cni_ipam::status(request)
+    }
+}
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|info| {
+        drop(stdout().write_all(&panic_object(info, Version::NEWEST)));
+        exit(1)
+    }));
+    serve(&Ipam, std::env::vars_os(), &mut stdin(), &mut stdout(), &mut stderr()).into()
+}
