@@ -86,8 +86,11 @@ impl Location {
         self.require()?;
         let path = self.file();
         let file = existing(OpenOptions::new().read(true).write(true), &path)?;
-        let database = Phased::open(Disk::new(file, growth));
+        let database = Phased::open(Disk::new(file, growth), lock.is_settled());
         let database = database.map_err(|error| Fault::from(error).at("open", &path))?;
+        if !lock.is_settled() {
+            lock.settle(lock.noted().unwrap_or_default());
+        }
         Ok(Opened { database, path, lock })
     }
 
@@ -126,7 +129,7 @@ impl Location {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&draft);
         let file = file.map_err(io_error("create", &draft))?;
         let noted = lock.noted().unwrap_or_default();
-        let made = Phased::open(Disk::new(file, Growth::Blocks))
+        let made = Phased::open(Disk::new(file, Growth::Blocks), true)
             .map_err(Fault::from)
             .and_then(|database| create_tables(database.database(), noted, contents));
         made.map_err(|fault| fault.at("create", &draft))?;
@@ -199,6 +202,11 @@ impl Opened {
         &self.lock
     }
 
+    /// Notes that maintenance begins, which commits more than once. The next open settles it.
+    pub(crate) fn unsettle(&self) -> Result<(), Error> {
+        self.lock.unsettle().map_err(|error| Fault::note(error).at("note", &self.path))
+    }
+
     /// For maintenance, which ends with [`Self::close_cleanly`].
     pub(crate) fn database_mut(&mut self) -> &mut Database {
         self.database.database_mut()
@@ -208,10 +216,13 @@ impl Opened {
         self.database.database()
     }
 
-    /// Closes the database as the library does it.
+    /// Closes the database as the library does it, which commits once more.
     pub(crate) fn close_cleanly(self) {
         let Self { database, lock, .. } = self;
-        database.close_cleanly();
+        // Without the note nothing more may be written; the next open repairs then.
+        if lock.unsettle().is_ok() {
+            database.close_cleanly();
+        }
         drop(lock);
     }
 }

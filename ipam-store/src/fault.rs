@@ -29,6 +29,11 @@ impl Fault {
         move |source| Self::Record { what, source }
     }
 
+    /// A failure to note that a commit begins.
+    pub(crate) fn note(error: io::Error) -> Self {
+        Self::Database(Box::new(redb::Error::Io(error)))
+    }
+
     /// The failure of `operation` on the database at `path`.
     pub(crate) fn at(self, operation: &'static str, path: &Path) -> Error {
         let path = path.to_path_buf();

@@ -37,6 +37,13 @@ mod tally;
 mod transaction;
 mod watch;
 
+#[cfg(test)]
+#[path = "../tests/crash/mod.rs"]
+mod crash;
+#[cfg(test)]
+#[path = "../tests/power/mod.rs"]
+mod power;
+
 pub use clock::now;
 pub use contents::{Contents, Counters, PoolCounters, Resting};
 pub use declared::{Changes, Declared};

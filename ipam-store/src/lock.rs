@@ -5,10 +5,13 @@
 //! no stale lock. The lock that the database library takes itself is no substitute: it does not
 //! wait, and later releases change its kind.
 //!
-//! The file's one line says who held the lock last, since when, and the revision that the database
-//! had reached. It is a note for people, and a witness: a database that knows fewer commits than
-//! were noted is an older copy.
+//! The file's one line says who held the lock last, since when, the revision that the database had
+//! reached, and whether what it says was on the disk then. It is a note for people, and a witness:
+//! a database that knows fewer commits than were noted is an older copy, and one that a commit was
+//! begun on and not ended has to be settled (see [`crate::phased`]). It need not be synced: after a
+//! loss of power an older note says less, and what is read is on the disk.
 
+use std::cell::Cell;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -25,7 +28,8 @@ use crate::error::{Error, Holder};
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: File,
-    noted: Option<u64>,
+    noted: Cell<Option<u64>>,
+    is_settled: Cell<bool>,
 }
 
 impl Lock {
@@ -69,26 +73,45 @@ impl Lock {
     }
 
     fn taken(file: File) -> Self {
-        let noted = Note::read(&file).map(|note| note.revision);
-        let lock = Self { file, noted };
-        lock.write(noted.unwrap_or_default());
+        let note = Note::read(&file);
+        let noted = Cell::new(note.as_ref().map(|note| note.revision));
+        let is_settled = Cell::new(note.is_some_and(|note| note.is_settled));
+        let lock = Self { file, noted, is_settled };
+        // For people only: what it says about the database stays.
+        drop(lock.write());
         lock
     }
 
     /// The revision that the database had reached, as far as somebody noted it.
     pub(crate) fn noted(&self) -> Option<u64> {
-        self.noted
+        self.noted.get()
     }
 
-    /// Notes that the database has reached a revision. Only after its commit is durable.
-    pub(crate) fn note(&self, revision: u64) {
-        self.write(revision);
+    /// Whether what the database says is known to be on the disk.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_settled.get()
     }
 
-    /// Not synced, and no failure: a note that is lost says less, never something wrong.
-    fn write(&self, revision: u64) {
-        let note = Note { pid: std::process::id(), since_ms: now_ms(), revision };
-        drop(self.file.write_all_at(note.line().as_bytes(), 0));
+    /// Notes that a commit begins. If this fails it must not begin: whoever opens the database
+    /// after a death within it would not know.
+    pub(crate) fn unsettle(&self) -> io::Result<()> {
+        self.is_settled.set(false);
+        self.write()
+    }
+
+    /// Notes that the database has reached a revision. Only after its commit is durable. No
+    /// failure: a note that is lost says less, never something wrong.
+    pub(crate) fn settle(&self, revision: u64) {
+        self.noted.set(Some(revision));
+        self.is_settled.set(true);
+        drop(self.write());
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let (pid, since_ms) = (std::process::id(), now_ms());
+        let (noted, is_settled) = (self.noted.get(), self.is_settled.get());
+        let note = Note { pid, since_ms, revision: noted.unwrap_or_default(), is_settled };
+        self.file.write_all_at(note.line().as_bytes(), 0)
     }
 }
 
@@ -128,14 +151,17 @@ struct Note {
     /// On `CLOCK_BOOTTIME`.
     since_ms: u64,
     revision: u64,
+    is_settled: bool,
 }
 
-/// Enough for three numbers and a checksum; always written whole.
-const NOTE_LENGTH: usize = 80;
+/// Enough for four numbers and a checksum; always written whole.
+const NOTE_LENGTH: usize = 90;
 
 impl Note {
     fn line(&self) -> String {
-        let text = format!("pid {} since {} revision {}", self.pid, self.since_ms, self.revision);
+        let Self { pid, since_ms, revision, is_settled } = self;
+        let settled = u8::from(*is_settled);
+        let text = format!("pid {pid} since {since_ms} revision {revision} settled {settled}");
         let line = format!("{text} {:08x}", crc32fast::hash(text.as_bytes()));
         format!("{line:<width$}\n", width = NOTE_LENGTH - 1)
     }
@@ -157,6 +183,7 @@ impl Note {
             pid: number("pid")?.parse().ok()?,
             since_ms: number("since")?.parse().ok()?,
             revision: number("revision")?.parse().ok()?,
+            is_settled: number("settled")? == "1",
         })
     }
 }
@@ -229,13 +256,22 @@ mod tests {
         let path = dir.path().join("lock");
         let lock = Lock::acquire(&path, Duration::ZERO).unwrap();
         assert_eq!(lock.noted(), None);
-        lock.note(7);
+        assert!(!lock.is_settled(), "without a note nothing is known");
+        lock.settle(7);
         drop(lock);
-        assert_eq!(Lock::acquire(&path, Duration::ZERO).unwrap().noted(), Some(7));
+        let lock = Lock::acquire(&path, Duration::ZERO).unwrap();
+        assert_eq!((lock.noted(), lock.is_settled()), (Some(7), true));
+        lock.unsettle().unwrap();
+        drop(lock);
+        let lock = Lock::acquire(&path, Duration::ZERO).unwrap();
+        assert_eq!((lock.noted(), lock.is_settled()), (Some(7), false));
+        drop(lock);
+        assert!(!Lock::acquire(&path, Duration::ZERO).unwrap().is_settled(), "a look changes it");
         let text = std::fs::read_to_string(&path).unwrap().replace("revision 7", "revision 8");
         std::fs::write(&path, text).unwrap();
         assert_eq!(Lock::acquire(&path, Duration::ZERO).unwrap().noted(), None);
-        let longest = Note { pid: u32::MAX, since_ms: 1 << 42, revision: 1 << 40 };
+        let (pid, since_ms, revision) = (u32::MAX, 1 << 42, 1 << 40);
+        let longest = Note { pid, since_ms, revision, is_settled: true };
         assert_eq!(longest.line().len(), NOTE_LENGTH);
         assert_eq!(Note::parse(longest.line().trim_end()), Some(longest));
     }

@@ -5,22 +5,32 @@
 //!
 //! - While it **opens**, it notes in the file that it is open, and syncs that. The note is there
 //!   already, since nobody ever takes it away (see below); where it is not, it becomes durable with
-//!   the commit. So syncs are left out until the database is open, unless it has to be repaired.
+//!   the commit. So syncs are left out until the database is open, unless it has to be repaired or
+//!   is not settled.
 //! - While it **works**, everything is done as asked: a commit is durable when it returns.
 //! - When the work is **over**, nothing is written any more. The library would commit once more to
 //!   make the next open cheap; every commit of ours has done that already (quick repair).
 //!
 //! So each open finds the file as after a kill, the one case that is tested at each single write
-//! (`tests/power`).
+//! (`tests/crash`).
+//!
+//! If a write or a sync **fails**, the header is put back that the last sync has left: whoever is
+//! told that a commit failed will find that nothing changed, unless the disk refuses that too.
+//!
+//! A file is **settled** if what is read from it is on the disk. It is not after a process died, or
+//! a sync failed, within a commit: the header that the kernel shows may be newer than the disk's,
+//! and the first page written over one that only the older header needs would, with a loss of
+//! power, leave neither whole. Then the library's syncs are done while it opens too, before it
+//! writes anything else.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::{Database, DatabaseError, StorageBackend};
 
 const OPENING: u8 = 0;
-const REPAIRING: u8 = 1;
+const SETTLING: u8 = 1;
 const WORKING: u8 = 2;
 const OVER: u8 = 3;
 
@@ -33,12 +43,15 @@ pub(crate) struct Phased {
 
 impl Phased {
     /// Opens the database on a storage, or makes one on an empty storage.
-    pub(crate) fn open(storage: impl StorageBackend) -> Result<Self, DatabaseError> {
-        let phase = Arc::new(AtomicU8::new(OPENING));
+    pub(crate) fn open(
+        storage: impl StorageBackend,
+        is_settled: bool,
+    ) -> Result<Self, DatabaseError> {
+        let phase = Arc::new(AtomicU8::new(if is_settled { OPENING } else { SETTLING }));
         let repairing = Arc::clone(&phase);
-        let backend = Backend { storage, phase: Arc::clone(&phase) };
+        let backend = Backend { storage, phase: Arc::clone(&phase), headers: Mutex::default() };
         let database = redb::Builder::new()
-            .set_repair_callback(move |_| repairing.store(REPAIRING, Ordering::Relaxed))
+            .set_repair_callback(move |_| repairing.store(SETTLING, Ordering::Relaxed))
             .create_with_backend(backend)?;
         phase.store(WORKING, Ordering::Relaxed);
         Ok(Self { database, phase })
@@ -55,9 +68,10 @@ impl Phased {
     /// Lets the library close the database in its own way: after maintenance, whose commits do not
     /// all make the next open cheap.
     pub(crate) fn close_cleanly(self) {
-        // The last word is not that the work is over, so that the drop of the database is heard.
-        let phase = Arc::clone(&self.phase);
-        phase.store(REPAIRING, Ordering::Relaxed);
+        // The last word is not that the work is over, so that the drop of the database is heard;
+        // but after a failure it is.
+        let (from, to, relaxed) = (WORKING, SETTLING, Ordering::Relaxed);
+        drop(self.phase.compare_exchange(from, to, relaxed, relaxed));
     }
 }
 
@@ -74,6 +88,15 @@ impl Drop for Phased {
 struct Backend<S> {
     storage: S,
     phase: Arc<AtomicU8>,
+    headers: Mutex<Headers>,
+}
+
+/// The first bytes of the file, which say what is the newest commit. All else that a commit writes
+/// goes where nothing is.
+#[derive(Debug, Default)]
+struct Headers {
+    written: Vec<u8>,
+    synced: Vec<u8>,
 }
 
 impl<S> Backend<S> {
@@ -86,6 +109,25 @@ impl<S> Backend<S> {
             return Err(io::Error::other("the work on the database is over"));
         }
         Ok(())
+    }
+
+    fn headers(&self) -> MutexGuard<'_, Headers> {
+        self.headers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: StorageBackend> Backend<S> {
+    /// Hands the outcome of a call on. A failure within the work takes the commit back and ends it.
+    fn undoing(&self, outcome: io::Result<()>) -> io::Result<()> {
+        if outcome.is_err() && self.phase() == WORKING {
+            self.phase.store(OVER, Ordering::Relaxed);
+            let headers = self.headers();
+            if !headers.synced.is_empty() {
+                // The caller is told of the first failure.
+                drop(self.storage.write(0, &headers.synced));
+            }
+        }
+        outcome
     }
 }
 
@@ -100,17 +142,26 @@ impl<S: StorageBackend> StorageBackend for Backend<S> {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.unless_over()?;
-        self.storage.set_len(len)
+        self.undoing(self.storage.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
         self.unless_over()?;
-        if self.phase() == OPENING { Ok(()) } else { self.storage.sync_data() }
+        if self.phase() != OPENING {
+            self.undoing(self.storage.sync_data())?;
+        }
+        let mut headers = self.headers();
+        let Headers { written, synced } = &mut *headers;
+        synced.clone_from(written);
+        Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.unless_over()?;
-        self.storage.write(offset, data)
+        if offset == 0 {
+            self.headers().written = data.to_vec();
+        }
+        self.undoing(self.storage.write(offset, data))
     }
 
     fn close(&self) -> io::Result<()> {

@@ -250,6 +250,7 @@ impl Store {
     fn depart(&self, opened: &Opened, attachment: &Attachment) -> Outcome<Vec<Lease>> {
         let transaction = begin(opened.database())?;
         if depart(&transaction, attachment, (self.clock)().unix_seconds)? {
+            opened.lock().unsettle().map_err(Fault::note)?;
             transaction.commit()?;
         }
         Ok(Vec::new())
@@ -386,6 +387,7 @@ impl Store {
     pub fn verify(&self, repair: bool) -> Result<Verdict, Error> {
         let mut opened = self.location.open(Growth::Blocks)?;
         let path = opened.path().to_path_buf();
+        opened.unsettle()?;
         let checked = opened.database_mut().check_integrity();
         let is_whole = checked.map_err(|error| Fault::from(error).at("check", &path))?;
         let outcome = self.transact(&opened, |register, _| {
@@ -460,6 +462,7 @@ impl Store {
         let before = size().map_err(io_error("look at", &path))?;
         let used = opened.used_bytes().map_err(|fault| fault.at("read", &path))?;
         if before > floor && used < before / 2 {
+            opened.unsettle()?;
             let compacted = opened.database_mut().compact();
             compacted.map_err(|error| Error::Database {
                 operation: "compact",
@@ -483,10 +486,11 @@ impl Store {
             lock.noted(),
             &self.policy,
             &now,
+            || lock.unsettle(),
             |register| work(register, &now),
         )?;
         if let Some(revision) = ended.revision {
-            lock.note(revision);
+            lock.settle(revision);
         }
         self.tell(&ended.freed);
         Ok(ended.answer)

@@ -1,5 +1,7 @@
 //! One decision: one transaction from its begin to its durable end.
 
+use std::io;
+
 use ipam_core::{
     Attachment, Demand, Facts, Lease, NetnsRef, Policy, Stamp, WhyFreed, decide, reclaim,
 };
@@ -32,6 +34,8 @@ pub(crate) struct Ended<T> {
 /// Brings the file to this format, does what a new boot and other programs' releases ask for, then
 /// `work`, then commits, if there is anything to commit.
 ///
+/// `before_commit` is called before anything is written that a death would leave half durable.
+///
 /// A failure leaves the database as it was before; the caller must not write to it again, since
 /// what a failed commit left in the library's memory is not what is on the disk.
 pub(crate) fn transact<T, E: From<Fault>>(
@@ -39,6 +43,7 @@ pub(crate) fn transact<T, E: From<Fault>>(
     noted: Option<u64>,
     policy: &Policy,
     now: &Stamp,
+    before_commit: impl FnOnce() -> io::Result<()>,
     work: impl FnOnce(&mut Register<'_>) -> Result<Done<T>, E>,
 ) -> Result<Ended<T>, E> {
     let transaction = begin(database)?;
@@ -57,6 +62,7 @@ pub(crate) fn transact<T, E: From<Fault>>(
         return Ok(Ended { answer, revision: None, freed: Vec::new() });
     }
     let revision = register.close(now.moment)?;
+    before_commit().map_err(Fault::note)?;
     transaction.commit().map_err(Fault::from)?;
     let freed = entered.ended.into_iter().map(|lease| (lease, WhyFreed::EarlierBoot));
     Ok(Ended { answer, revision: Some(revision), freed: freed.collect() })

@@ -309,7 +309,7 @@ fn filled() -> (Vec<u8>, Held) {
 fn flips(test: &str, read: impl Fn(&mut Database) -> Result<Held, Error>) -> Tally {
     let (file, expected) = filled();
     let start = Instant::now();
-    let flips = Flips { unit: Unit::Byte, stride_bytes: 13, processes: 2 };
+    let flips = Flips { unit: Unit::Byte, stride_bytes: 13, bytes: usize::MAX, processes: 2 };
     let tally = flips::sweep(test, &file, flips, |disk| {
         match open(disk).map_err(Error::from).and_then(|mut database| read(&mut database)) {
             Ok(held) if held == expected => Verdict::Harmless,
@@ -350,7 +350,7 @@ fn a_flipped_byte_gives_wrong_answers_where_nothing_checks() {
 
 #[test]
 fn a_flip_that_ends_the_process_is_counted_and_the_sweep_goes_on() {
-    let flips = Flips { unit: Unit::EachBit, stride_bytes: 1, processes: 2 };
+    let flips = Flips { unit: Unit::EachBit, stride_bytes: 1, bytes: usize::MAX, processes: 2 };
     let test = "a_flip_that_ends_the_process_is_counted_and_the_sweep_goes_on";
     let tally = flips::sweep(test, &[0; 8], flips, |disk| match disk.bytes()[..] {
         [1, ..] => std::process::abort(),

@@ -34,6 +34,8 @@ pub(crate) struct Flips {
     pub(crate) unit: Unit,
     /// Every how many bytes; 1 for every byte. A prime comes upon every place within a page.
     pub(crate) stride_bytes: usize,
+    /// How many of the file's first bytes; more than it has for all.
+    pub(crate) bytes: usize,
     pub(crate) processes: usize,
 }
 
@@ -133,9 +135,9 @@ impl Flips {
     /// The flips of one of the processes, in order.
     fn of_share(self, share: usize, file_bytes: usize) -> impl Iterator<Item = Flip> {
         let step = self.stride_bytes * self.processes;
-        (share * self.stride_bytes..file_bytes).step_by(step).flat_map(move |offset| {
-            self.unit.masks().iter().map(move |mask| Flip { offset, mask: *mask })
-        })
+        (share * self.stride_bytes..file_bytes.min(self.bytes)).step_by(step).flat_map(
+            move |offset| self.unit.masks().iter().map(move |mask| Flip { offset, mask: *mask }),
+        )
     }
 }
 
