@@ -70,8 +70,9 @@ impl Phased {
     pub(crate) fn close_cleanly(self) {
         // The last word is not that the work is over, so that the drop of the database is heard;
         // but after a failure it is.
-        let (from, to, relaxed) = (WORKING, SETTLING, Ordering::Relaxed);
-        drop(self.phase.compare_exchange(from, to, relaxed, relaxed));
+        if self.phase.load(Ordering::Relaxed) == WORKING {
+            self.phase.store(SETTLING, Ordering::Relaxed);
+        }
     }
 }
 

@@ -50,6 +50,7 @@ pub(crate) fn run() -> Result<u8> {
     }
     report.part("doc tests", doc_tests);
     report.part("examples", examples);
+    report.part("two builds of the store", two_builds);
     report.part("static programs", || {
         let folder = tempfile::tempdir()?;
         install::prove(folder.path())
@@ -66,6 +67,20 @@ fn examples() -> Result<String> {
     let mut cargo = workspace::cargo();
     cargo.args(["run", "-q", "-p", "ipam-store", "--example", "spawn_blocking"]);
     workspace::run(&mut cargo).map(|()| workspace::command_line(&cargo))
+}
+
+/// The store built with the previous release of its database library, beside this one.
+fn two_builds() -> Result<String> {
+    let target = workspace::root().join("target/previous-redb");
+    let manifest = "ipam-store/previous-redb/Cargo.toml";
+    let mut build = workspace::cargo();
+    build.args(["build", "--locked", "--manifest-path", manifest, "--target-dir"]).arg(&target);
+    workspace::run(&mut build)?;
+    let mut test = workspace::cargo();
+    test.args(["test", "-p", "ipam-store", "--test", "two_builds", "--", "--include-ignored"]);
+    test.env("IPAM_PREVIOUS_REDB", target.join("debug/previous-redb"));
+    workspace::run(&mut test)?;
+    Ok("they share one file".to_owned())
 }
 
 fn packages(report: &mut Report) {
