@@ -237,8 +237,8 @@ fn killed_processes_lose_nothing_and_double_nothing() -> Result<()> {
         held.values().all(|holder| containers.contains(holder)),
         "somebody holds an address whose DEL was answered"
     );
-    let store = Store::new(ipam.directory(), Duration::from_secs(10));
-    ensure!(store.verify(false)?.faults.is_empty(), "{:?}", store.verify(false)?);
+    let database = Store::new(ipam.directory(), Duration::from_secs(10));
+    ensure!(database.verify(false)?.faults.is_empty(), "{:?}", database.verify(false)?);
 
     let next = next_adds(&ipam, containers.len())?;
     eprintln!("the next ADD after a kill: {next:?}");
@@ -249,7 +249,7 @@ fn killed_processes_lose_nothing_and_double_nothing() -> Result<()> {
         ipam.del(container)?.success()?;
     }
     ensure!(ipam.held()?.is_empty(), "{:?}", ipam.held()?);
-    ensure!(store.verify(false)?.faults.is_empty(), "{:?}", store.verify(false)?);
+    ensure!(database.verify(false)?.faults.is_empty(), "{:?}", database.verify(false)?);
     let size = std::fs::metadata(ipam.directory().join("ipam.redb"))?.len();
     eprintln!("the file has {size} bytes");
     ensure!(size < 4 << 20, "{size}");
