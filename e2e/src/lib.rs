@@ -46,6 +46,7 @@ mod plugin_dir;
 mod pod;
 mod ruleset;
 mod runtime;
+pub mod sandbox;
 pub mod seed;
 mod snapshot;
 mod step;

@@ -1,7 +1,6 @@
 //! Leases of namespaces that are gone, and the runtime's garbage collection. As root.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use e2e::deployment::addresses;
 use e2e::ipam::{INTERFACE, Ipam};
-use e2e::{Answer, Namespace, operations};
+use e2e::operations;
+use e2e::sandbox::{add, namespaces, sandboxes};
 use serde_json::{Value, json};
 
 /// One test at a time: the kernel gives a dead namespace's inode number to the next one that is
@@ -18,44 +18,6 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 /// How long what has to happen may take.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A pod: a container in a namespace of its own, and the address that it was given.
-struct Pod {
-    container: String,
-    namespace: Namespace,
-    address: String,
-}
-
-/// Named as labs name theirs, so that those of a killed test are found.
-fn namespaces(test: u32, count: usize) -> Result<Vec<Namespace>> {
-    let name = |number| format!("ipamlab{}-{test}-pod-{number}", process::id());
-    Namespace::create(&(0..count).map(name).collect::<Vec<_>>())
-}
-
-fn add(ipam: &Ipam, container: &str, namespace: &Namespace) -> Result<Answer> {
-    let mut call = ipam.call("ADD", container);
-    call.netns = namespace.path().to_string_lossy().into_owned();
-    call.args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={container}");
-    ipam.start(&call)?.wait()
-}
-
-fn pods(ipam: &Ipam, test: u32, count: usize) -> Result<Vec<Pod>> {
-    let pod = |(number, namespace)| {
-        let container = format!("c{number}");
-        let answer = add(ipam, &container, &namespace)?;
-        let address = addresses(&answer)?.pop().context("one address")?;
-        Ok(Pod { container, namespace, address })
-    };
-    namespaces(test, count)?.into_iter().enumerate().map(pod).collect()
-}
-
-/// Puts the pod's address on an interface in its namespace.
-fn address_on_link(pod: &Pod) -> Result<()> {
-    pod.namespace.ip(&format!(
-        "link add {INTERFACE} type bridge\naddr add {}/16 dev {INTERFACE}",
-        pod.address
-    ))
-}
 
 /// Repeats until a whole second has gone by since the youngest lease and more: what is judged is
 /// never younger than the look at the node.
@@ -79,7 +41,7 @@ fn a_full_pool_gives_out_the_addresses_of_dead_namespaces_and_of_no_live_one() -
     let ipam =
         Ipam::new(folder.path().join("ipam"))?.with("graceSeconds", 1).with("cooldownSeconds", 0);
     ipam.apply("10.0.0.1-10.0.0.10")?.success()?;
-    let mut live = pods(&ipam, 0, 10)?;
+    let mut live = sandboxes(&ipam, 0, 10)?;
     let late = namespaces(1, 6)?;
     let full = add(&ipam, "late-0", &late[0])?;
     ensure!(full.error_code() == Some(11), "{full:?}");
@@ -133,7 +95,7 @@ fn within_the_grace_period_a_dead_namespace_keeps_its_address() -> Result<()> {
         .with("graceSeconds", 3600)
         .with("cooldownSeconds", 0);
     ipam.apply("10.0.0.1-10.0.0.2")?.success()?;
-    drop(pods(&ipam, 3, 2)?);
+    drop(sandboxes(&ipam, 3, 2)?);
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_millis(2500) {
         let answer = ipam.add("late")?;
@@ -171,10 +133,10 @@ fn gc_frees_at_once_what_the_list_lacks_but_for_addresses_on_interfaces() -> Res
         // The grace period is not for what a runtime's list lacks.
         let ipam = Ipam::new(folder.path().join("ipam"))?.with("graceSeconds", 3600);
         ipam.apply("10.0.0.1-10.0.0.250")?.success()?;
-        let pods = pods(&ipam, 4, 4)?;
+        let pods = sandboxes(&ipam, 4, 4)?;
         // c0 and c1 have their interfaces, c2 and c3 are namespaces without.
-        address_on_link(&pods[0])?;
-        address_on_link(&pods[1])?;
+        pods[0].put_address()?;
+        pods[1].put_address()?;
         ensure!(holders(&ipam)?.len() == 4, "{:?}", holders(&ipam)?);
 
         // Neither is anything freed without a list, however often it comes.
