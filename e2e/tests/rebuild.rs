@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 use anyhow::{Context, Result, ensure};
 use e2e::ipam::{INTERFACE, Ipam, NETWORK};
@@ -13,6 +14,9 @@ use e2e::sandbox::{Sandbox, add, namespaces, sandboxes};
 use serde_json::{Value, json};
 
 const HOST_LOCAL: &str = "/usr/lib/cni/host-local";
+
+/// One test at a time: each takes what is alive on the whole node into account.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Who holds what, as far as these pods are concerned.
 fn holders(pods: &[&Sandbox]) -> BTreeMap<String, String> {
@@ -60,6 +64,7 @@ fn exhaust(ipam: &Ipam, taken: &BTreeMap<String, String>) -> Result<()> {
 
 #[test]
 fn a_rebuild_takes_what_lives_from_interfaces_results_and_the_export() -> Result<()> {
+    let _alone = ALONE.lock();
     let folder = tempfile::tempdir()?;
     let caches = folder.path().join("cni").to_string_lossy().into_owned();
     let ipam = Ipam::new(folder.path().join("ipam"))?.with("cooldownSeconds", 0);
@@ -115,6 +120,7 @@ fn a_rebuild_takes_what_lives_from_interfaces_results_and_the_export() -> Result
 /// The file was changed by hand, or an older copy was put back: the old one is kept for the curious.
 #[test]
 fn a_damaged_database_is_moved_aside_and_an_export_restored() -> Result<()> {
+    let _alone = ALONE.lock();
     let folder = tempfile::tempdir()?;
     let caches = folder.path().join("cni").to_string_lossy().into_owned();
     fs::create_dir_all(folder.path().join("cni/results"))?;
@@ -158,6 +164,7 @@ fn a_damaged_database_is_moved_aside_and_an_export_restored() -> Result<()> {
 /// The whole directory was lost, or this allocator is new on a node that has pods.
 #[test]
 fn a_first_apply_begins_with_the_addresses_that_are_in_use() -> Result<()> {
+    let _alone = ALONE.lock();
     let folder = tempfile::tempdir()?;
     let ipam = Ipam::new(folder.path().join("ipam"))?.with("cooldownSeconds", 0);
     ipam.apply("10.0.0.1-10.0.0.5")?.success()?;
@@ -183,7 +190,7 @@ fn host_local(folder: &Path, verb: &str, pod: (&str, &str), range: &str) -> Resu
             "ranges": [[{ "subnet": "10.0.0.0/16", "rangeStart": first, "rangeEnd": last }]],
         },
     });
-    let mut child = Command::new("/usr/lib/cni/host-local")
+    let mut child = Command::new(HOST_LOCAL)
         .env_clear()
         .envs([("CNI_COMMAND", verb), ("CNI_CONTAINERID", pod.0), ("CNI_NETNS", pod.1)])
         .envs([("CNI_IFNAME", INTERFACE), ("CNI_PATH", "/usr/lib/cni")])
@@ -203,6 +210,7 @@ fn host_local(folder: &Path, verb: &str, pod: (&str, &str), range: &str) -> Resu
 /// From host-local to us on a running node, and back.
 #[test]
 fn leases_of_host_local_are_taken_over_and_given_back() -> Result<()> {
+    let _alone = ALONE.lock();
     let folder = tempfile::tempdir()?;
     let theirs = folder.path().join("networks");
     let range = "10.0.0.2-10.0.0.9";
