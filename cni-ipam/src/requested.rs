@@ -111,7 +111,7 @@ pub(crate) fn none_is_left(addresses: &[IpAddr]) -> Result<(), Error> {
     }
     let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     let msg = format!(
-        "requested address {}: no range has it, or another one of its range set is requested",
+        "requested address {} is in no range, or another one of its range set is requested",
         texts.join(", ")
     );
     Err(Error::new(Code::INVALID_CONFIG, msg))

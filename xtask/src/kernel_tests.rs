@@ -12,7 +12,7 @@ use crate::executable::Executable;
 const PACKAGES: &[&str] = &["cni-net", "e2e"];
 
 /// Packages whose binaries the end-to-end tests and the demo start.
-pub(crate) const PLUGINS: &[&str] = &["cni-ipvlan", "ipamctl"];
+pub(crate) const PLUGINS: &[&str] = &["cni-ipam", "cni-ipvlan", "ipamctl"];
 
 /// A kernel that tests can ask for; all need root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,7 @@ const TABLE: &[(&str, &str, Kernel)] = &[
     ("cni-net", "undo", Kernel::Host),
     ("cni-net", "ipvlan_missing", Kernel::HostWithoutIpvlan),
     ("cni-net", "ipvlan", Kernel::Ipvlan),
+    ("e2e", "delegate", Kernel::Host),
     ("e2e", "lab", Kernel::Host),
     ("e2e", "refusals", Kernel::Host),
     ("e2e", "ipvlan", Kernel::Ipvlan),

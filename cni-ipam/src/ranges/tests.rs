@@ -236,10 +236,10 @@ fn requests_are_united_and_each_set_takes_the_first_of_its_own() {
         assert_eq!(demands(&config(more), args).unwrap(), expected, "{more} {args}");
     }
     for (more, args, code, expected) in [
-        ("", "IP=10.3.0.1", Code::INVALID_CONFIG, "requested address 10.3.0.1: no range has it"),
-        ("", "IP=10.1.0.0", Code::INVALID_CONFIG, "requested address 10.1.0.0: no range has it"),
-        ("", "IP=10.1.0.255", Code::INVALID_CONFIG, "10.1.0.255: no range has it"),
-        (by_args, "IP=10.2.0.6", Code::INVALID_CONFIG, "requested address 10.2.0.5: no range"),
+        ("", "IP=10.3.0.1", Code::INVALID_CONFIG, "requested address 10.3.0.1 is in no range"),
+        ("", "IP=10.1.0.0", Code::INVALID_CONFIG, "requested address 10.1.0.0 is in no range"),
+        ("", "IP=10.1.0.255", Code::INVALID_CONFIG, "10.1.0.255 is in no range"),
+        (by_args, "IP=10.2.0.6", Code::INVALID_CONFIG, "requested address 10.2.0.5 is in no range"),
         ("", "IP=10.1.0.1", Code::INVALID_CONFIG, "10.1.0.1 is a gateway"),
         ("", "IP=x", Code::INVALID_ENVIRONMENT, r#"requested address "x""#),
         ("", "X=y", Code::INVALID_ENVIRONMENT, r#"unknown key "X""#),
