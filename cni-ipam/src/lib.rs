@@ -252,12 +252,11 @@ pub fn gc(request: &GcRequest) -> Result<(), Error> {
 ///
 /// Code 50 with the reason, 7 for ranges that have to change.
 pub fn status(request: &StatusRequest) -> Result<(), Error> {
-    let (place, may_be_missing) = match Ranges::new(&request.config)? {
-        Some(ranges) => (ranges.place, true),
-        None => {
-            let fields = config::fields(&request.config)?;
-            (Place::of_pools(&fields), ranges::may_come(&request.config))
-        }
+    let ranges = Ranges::new(&request.config)?;
+    let may_be_missing = ranges.is_some() || ranges::may_come(&request.config);
+    let place = match ranges {
+        Some(ranges) => ranges.place,
+        None => Place::of_pools(&config::fields(&request.config)?),
     };
     match place.store().counters() {
         // Somebody works with it at this moment.

@@ -128,14 +128,20 @@ impl Ranges {
         let Some(asks) = asks else { return Ok(None) };
         if let Some(pools) = ipam.of_pools() {
             let msg = format!(
-                "ipam.{pools} chooses among applied pools, {asks} brings addresses of its own: \
-                 leave one of them out"
+                "ipam.{pools} is for applied pools, {asks} for ranges of the configuration: leave \
+                 one of them out"
             );
             return Err(Error::new(Code::INVALID_CONFIG, msg));
         }
         let fields = fields_of_add(config)?;
         texts.extend(ipam.flat());
         texts.extend(ipam.ranges.unwrap_or_default());
+        if texts.is_empty() {
+            return Err(refused(format!(
+                "ipam has {asks} and no range: give ranges or subnet, or leave it out for applied \
+                 pools"
+            )));
+        }
         let sets = sets(&texts, config.cni_version)?;
         let network = config.name.as_str().to_owned();
         let gateways: Vec<IpAddr> = sets.iter().flatten().map(Range::gateway).collect();
@@ -203,9 +209,6 @@ pub(crate) fn may_come(config: &NetworkConfig) -> bool {
 }
 
 fn sets(texts: &[Vec<RangeText>], version: Version) -> Result<Vec<Vec<Range>>, Error> {
-    if texts.is_empty() {
-        return Err(refused("ipam has no ranges: give ranges or subnet"));
-    }
     let mut sets: Vec<Vec<Range>> = Vec::with_capacity(texts.len());
     for (index, texts) in texts.iter().enumerate() {
         let broken = |rule: &str| refused(format!("range set {index}: {rule}"));
@@ -232,7 +235,7 @@ fn sets(texts: &[Vec<RangeText>], version: Version) -> Result<Vec<Vec<Range>>, E
     }
     for family in [Family::V4, Family::V6] {
         let count =
-            sets.iter().flat_map(|set| set.first()).filter(|r| r.family() == family).count();
+            sets.iter().filter_map(|set| set.first()).filter(|r| r.family() == family).count();
         if count > 1 && version < Version::V0_3_0 {
             let rule = format!("{count} range sets of {family}: at most one before 0.3.0");
             return Err(refused(format!("cniVersion {version}: {rule}")));

@@ -42,10 +42,6 @@ fn lease(address: &str, pool: &str, container: &str) -> Lease {
     }
 }
 
-fn nothing(_: &Path) -> io::Result<Vec<Lease>> {
-    Ok(Vec::new())
-}
-
 /// One demand a pool, all of one attachment.
 fn demands(pools: &[Pool], container: &str) -> Vec<Demand> {
     let asker = Asker::new("n".parse().unwrap(), "net".parse().unwrap());
@@ -53,9 +49,9 @@ fn demands(pools: &[Pool], container: &str) -> Vec<Demand> {
         let name = vec![pool.name().as_str().parse().unwrap()];
         let mut named = NamedPools::default();
         if pool.subnet().addr().is_ipv4() {
-            named.v4 = name
+            named.v4 = name;
         } else {
-            named.v6 = name
+            named.v6 = name;
         }
         Demand { source: Source::Named(named), ..Demand::new(attachment(container), asker.clone()) }
     };
@@ -63,7 +59,7 @@ fn demands(pools: &[Pool], container: &str) -> Vec<Demand> {
 }
 
 fn given(store: &Store, pools: &[Pool], container: &str) -> Result<Vec<String>, AllocateError> {
-    let configured = Configured { pools, found: &nothing };
+    let configured = Configured { pools, found: &|_| Ok(Vec::new()) };
     let grants = store.allocate_from(&configured, &demands(pools, container), None)?;
     Ok(grants.iter().map(|grant| grant.lease.address.to_string()).collect())
 }
@@ -93,7 +89,7 @@ fn two_demands_for_one_pool_get_two_addresses_and_share_what_is_left() {
     let store = store(dir.path());
     let pools = [pool("p", "10.0.0.5-10.0.0.7")];
     let twice = |container: &str| demands(&[pools[0].clone(), pools[0].clone()], container);
-    let configured = Configured { pools: &pools, found: &nothing };
+    let configured = Configured { pools: &pools, found: &|_| Ok(Vec::new()) };
     let grants = store.allocate_from(&configured, &twice("c1"), None).unwrap();
     let addresses: Vec<_> = grants.iter().map(|grant| grant.lease.address.to_string()).collect();
     assert_eq!(addresses, ["10.0.0.5", "10.0.0.6"]);

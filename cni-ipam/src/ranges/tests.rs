@@ -164,10 +164,10 @@ fn what_is_wrong_is_named_with_its_set() {
     let set = |ranges: &str| format!(r#""ranges":[[{ranges}]]"#);
     let flat = |fields: &str| format!(r#""subnet":"10.0.0.0/24",{fields}"#);
     for (ipam, expected) in [
-        (r#""ranges":[]"#.to_owned(), "ipam has no ranges"),
-        (r#""subnet":"""#.to_owned(), "ipam has no ranges"),
-        (r#""routes":[]"#.to_owned(), "ipam has no ranges"),
-        (r#""rangeStart":"10.0.0.1""#.to_owned(), "ipam has no ranges"),
+        (r#""ranges":[]"#.to_owned(), "ipam has ranges and no range: give"),
+        (r#""subnet":"""#.to_owned(), "ipam has subnet and no range: give"),
+        (r#""routes":[]"#.to_owned(), "ipam has routes and no range: give"),
+        (r#""rangeStart":"10.0.0.1""#.to_owned(), "ipam has rangeStart and no range: give"),
         (set(""), "range set 0: it is empty"),
         (set("{}"), r#"range set 0: subnet "": it must be a CIDR"#),
         (set(r#"{"subnet":"10.0.0.0"}"#), r#"subnet "10.0.0.0": it must be a CIDR"#),
@@ -195,8 +195,8 @@ fn what_is_wrong_is_named_with_its_set() {
         (flat(r#""ranges":{}"#), "ipam.ranges"),
         (flat(r#""routes":[{"gw":"10.0.0.1"}]"#), "ipam.routes[0]"),
         (flat(r#""dataDir":"relative""#), "ipam.dataDir"),
-        (flat(r#""default_ipv4_ippool":["p"]"#), "ipam.default_ipv4_ippool chooses among applied"),
-        (flat(r#""network":"a/b""#), "ipam.network chooses among applied pools, subnet brings"),
+        (flat(r#""default_ipv4_ippool":["p"]"#), "ipam.default_ipv4_ippool is for applied pools"),
+        (flat(r#""network":"a/b""#), "ipam.network is for applied pools, subnet for ranges"),
     ] {
         let error = ranges(&ipam).unwrap_err();
         assert!(error.msg.contains(expected), "{ipam}: {}", error.msg);

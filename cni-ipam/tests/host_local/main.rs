@@ -4,7 +4,7 @@
 mod pair;
 mod takeover;
 
-use pair::{Answer, Call, Pair, addresses, config};
+use pair::{Answer, Call, Pair, addresses, config, ours_in};
 use serde_json::{Value, json};
 
 fn call<'a>(verb: &'a str, container: &'a str, config: &'a Value) -> Call<'a> {
@@ -300,6 +300,50 @@ fn bad_configurations() {
         assert_eq!(code(&pair.same(&add("c1", &config))), 7);
     }
     pair.end();
+}
+
+/// host-local of Debian does not speak 1.1.0, and answers STATUS and GC of no version.
+#[test]
+fn what_version_1_1_0_has_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let routes = json!([{"dst": "10.9.0.0/16", "gw": "10.1.0.7", "mtu": 1400, "advmss": 1360,
+        "priority": 5, "table": 0, "scope": 253}]);
+    let network = config(json!({"subnet": "10.1.0.0/24", "routes": routes}));
+    let given = ours_in(dir.path(), &add("old", &network)).unwrap();
+    assert_eq!(given["routes"], json!([{"dst": "10.9.0.0/16", "gw": "10.1.0.7"}]));
+    let network = config_with(&network, "cniVersion", "1.1.0".into());
+    ours_in(&dir.path().join("never"), &call("STATUS", "", &network)).unwrap();
+    let given = ours_in(dir.path(), &add("c1", &network)).unwrap();
+    assert_eq!(given["routes"], routes);
+
+    ours_in(dir.path(), &call("STATUS", "", &network)).unwrap();
+    let valid = json!([{"containerID": "c1", "ifname": "eth0"}]);
+    let listed = config_with(&network, "cni.dev/valid-attachments", valid);
+    ours_in(dir.path(), &call("GC", "", &listed)).unwrap();
+    let checked = config_with(&network, "prevResult", given);
+    ours_in(dir.path(), &call("CHECK", "c1", &checked)).unwrap();
+    assert_eq!(code(&ours_in(dir.path(), &call("CHECK", "old", &checked))), 104);
+
+    std::fs::write(dir.path().join("net/ipam.redb"), "no database").unwrap();
+    assert_eq!(code(&ours_in(dir.path(), &call("STATUS", "", &network))), 50);
+    assert_eq!(code(&ours_in(dir.path(), &add("c2", &network))), 103);
+    ours_in(dir.path(), &del("c1", &network)).unwrap();
+}
+
+/// Applied pools and ranges do not mix, and a DEL frees what either gave.
+#[test]
+fn ranges_and_applied_pools_are_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let ranges = config(json!({"subnet": "10.1.0.0/24"}));
+    let pools = config(json!({"default_ipv4_ippool": ["p"]}));
+    let both = config(json!({"subnet": "10.1.0.0/24", "default_ipv4_ippool": ["p"]}));
+    assert_eq!(code(&ours_in(dir.path(), &add("c1", &both))), 7);
+    assert_eq!(code(&ours_in(dir.path(), &add("c1", &pools))), 101);
+    ours_in(dir.path(), &add("c1", &ranges)).unwrap();
+    ours_in(dir.path(), &del("c1", &pools)).unwrap();
+    ours_in(dir.path(), &add("c1", &ranges)).unwrap();
+    ours_in(dir.path(), &del("c1", &both)).unwrap();
+    ours_in(dir.path(), &add("c1", &ranges)).unwrap();
 }
 
 /// Where we do not follow host-local: each is a defect of it, or a rule of this project.
