@@ -5,8 +5,9 @@
 use std::net::IpAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use e2e::deployment::Deployment;
 use e2e::{Lab, Node, Pod, Runtime, plugin_dir, seed};
 use ipnet::IpNet;
@@ -54,6 +55,18 @@ fn has(pod: &Pod, address: IpAddr) -> Result<bool> {
     Ok(listed.contains(&format!("\"{address}\"")))
 }
 
+/// Upstream's plugins do not wait until the node's own IPv6 addresses are usable.
+fn reaches(pod: &Pod, from: IpAddr, to: IpAddr) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let ping = pod.ping_from(from, to, 1)?;
+        if ping.all_received() {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "{from} to {to}: {}", ping.text);
+    }
+}
+
 /// Two pods: ADD, they reach each other, CHECK, a second ADD fails, DEL twice.
 fn live(runtime: &Runtime<'_>, pods: [&Pod; 2], conf: &Value, families: usize) -> Result<()> {
     let plugin = conf["type"].as_str().context("a type")?;
@@ -71,8 +84,7 @@ fn live(runtime: &Runtime<'_>, pods: [&Pod; 2], conf: &Value, families: usize) -
     assert_eq!(given[0].len(), families, "{plugin}: {given:?}");
     for (from, to) in given[0].iter().zip(&given[1]) {
         assert!(has(pods[0], from.addr())?, "{plugin}: {from}");
-        let ping = pods[0].ping_from(from.addr(), to.addr(), 2)?;
-        assert!(ping.received() > 0, "{plugin}: {from} to {to}: {}", ping.text);
+        reaches(pods[0], from.addr(), to.addr()).with_context(|| plugin.to_owned())?;
     }
     for (pod, conf) in pods.into_iter().zip(&confs) {
         runtime.check(plugin, conf, pod, IFNAME)?.success()?;
