@@ -245,8 +245,9 @@ pub fn gc(request: &GcRequest) -> Result<(), Error> {
         .map_err(|error| failure::of_store(&error))
 }
 
-/// Answers whether an ADD could be decided: whether the database can be read, or created if the
-/// configuration has ranges. A full pool is no failure: runtimes would report the node as not ready.
+/// Answers whether an ADD could be decided: whether the database can be read, or will be created
+/// since the configuration has ranges. A full pool is no failure: runtimes would report the node as
+/// not ready.
 ///
 /// # Errors
 ///

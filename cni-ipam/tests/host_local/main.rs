@@ -174,7 +174,11 @@ fn ranges_that_come_and_go_move_no_other() {
 fn requested_addresses_of_three_origins() {
     let mut pair = Pair::new("requests");
     let network = config(json!({
-        "ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.2.0.0/24"}], [{"subnet": "fd00::/64"}]],
+        "ranges": [
+            [{"subnet": "10.1.0.0/24"}],
+            [{"subnet": "10.2.0.0/24"}],
+            [{"subnet": "fd00::/64"}],
+        ],
     }));
     let by_args = config_with(&network, "args", json!({"cni": {"ips": ["10.2.0.50"]}}));
     let by_runtime = config_with(&network, "runtimeConfig", json!({"ips": ["fd00::50/64"]}));
@@ -403,7 +407,8 @@ fn edges_of_subnets_and_foreign_gateways_are_given_to_nobody() {
 
     let mut pair = Pair::new("gateways of other ranges");
     let shared = config(json!({"ranges": [[
-        {"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.10", "rangeEnd": "10.1.0.10", "gateway": "10.1.0.20"},
+        {"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.10", "rangeEnd": "10.1.0.10",
+         "gateway": "10.1.0.20"},
         {"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.20"},
     ]]}));
     pair.same(&add("c1", &shared)).unwrap();
