@@ -1,31 +1,15 @@
-//! The `ipam` object of a network configuration.
-
-use std::path::PathBuf;
-use std::time::Duration;
+//! The `ipam` object of a network configuration, for pools that were applied on the node.
 
 use cni_proto::{Code, DelConfig, Error, NetworkConfig};
-use ipam_core::{
-    NamedPools, NetworkRef, NodeName, Policy, PoolPattern, StickyNames, Strategy, WhenOnlyCooling,
-};
-use ipam_store::Store;
+use ipam_core::{NamedPools, NetworkRef, NodeName, PoolPattern};
 use serde::Deserialize;
 
-use crate::report;
+use crate::place::{Fields, Place};
 
 /// The value of `ipam.type` that means this crate.
 pub const IPAM_TYPE: &str = "cni-ipam";
 
-/// Where the database is unless `ipam.dataDir` says otherwise.
-pub const DEFAULT_DATA_DIR: &str = "/var/lib/cni/node-ipam";
-
-/// How long the database is waited for unless `ipam.lockTimeoutMs` says otherwise. Well below the
-/// minutes that a runtime gives a whole ADD.
-pub const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a dead namespace's lease stays unless `ipam.graceSeconds` says otherwise, in seconds.
-pub const DEFAULT_GRACE_SECONDS: u64 = 60;
-
-/// What `ipam` says, with every default filled in.
+/// What `ipam` says about applied pools, with every default filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IpamConfig {
     /// This node: `ipam.nodeName`, else the host name.
@@ -39,21 +23,6 @@ pub struct IpamConfig {
     pub place: Place,
 }
 
-/// What every verb needs: where the database is, and by which rules addresses are given and rest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The database's directory: `ipam.dataDir`.
-    pub data_dir: PathBuf,
-    /// How long another process is waited for: `ipam.lockTimeoutMs`, in milliseconds.
-    pub lock_timeout: Duration,
-    /// `ipam.strategy`, `ipam.cooldownSeconds`, `ipam.whenOnlyCooling`, `ipam.stickyNames` and
-    /// `ipam.stickySeconds`.
-    pub policy: Policy,
-    /// How old a lease must be before its dead namespace frees it, in seconds:
-    /// `ipam.graceSeconds`.
-    pub grace_seconds: u64,
-}
-
 #[derive(Debug, Default, Deserialize)]
 struct Outer {
     #[serde(default)]
@@ -62,8 +31,6 @@ struct Outer {
 
 #[derive(Debug, Default, Deserialize)]
 struct Ipam {
-    #[serde(default, rename = "type")]
-    kind: Option<String>,
     #[serde(default)]
     network: Option<String>,
     #[serde(default, rename = "nodeName")]
@@ -72,46 +39,6 @@ struct Ipam {
     default_ipv4_ippool: Option<Vec<String>>,
     #[serde(default)]
     default_ipv6_ippool: Option<Vec<String>>,
-    #[serde(default, rename = "dataDir")]
-    data_dir: Option<PathBuf>,
-    #[serde(default, rename = "lockTimeoutMs")]
-    lock_timeout_ms: Option<u64>,
-    #[serde(default, rename = "graceSeconds")]
-    grace_seconds: Option<u64>,
-    #[serde(default)]
-    strategy: Option<StrategyName>,
-    #[serde(default, rename = "cooldownSeconds")]
-    cooldown_seconds: Option<u64>,
-    #[serde(default, rename = "whenOnlyCooling")]
-    when_only_cooling: Option<CoolingName>,
-    #[serde(default, rename = "stickyNames")]
-    sticky_names: Option<StickyName>,
-    #[serde(default, rename = "stickySeconds")]
-    sticky_seconds: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum StrategyName {
-    Lowest,
-    RoundRobin,
-    Random,
-    OldestReleased,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum CoolingName {
-    TakeOldest,
-    Refuse,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum StickyName {
-    None,
-    Ordinal,
-    All,
 }
 
 impl IpamConfig {
@@ -121,14 +48,8 @@ impl IpamConfig {
     ///
     /// Code 7 with the field and its value: the configuration has to change.
     pub fn new(config: &NetworkConfig) -> Result<Self, Error> {
+        let fields = fields_of_add(config)?;
         let ipam = config.plugin::<Outer>()?.ipam.unwrap_or_default();
-        match ipam.kind.as_deref() {
-            Some(IPAM_TYPE) => {}
-            other => {
-                let found = other.unwrap_or_default();
-                return Err(invalid("type", found, format!("it must be {IPAM_TYPE:?}")));
-            }
-        }
         let node = match &ipam.node_name {
             Some(name) => name.parse().map_err(|error| invalid("nodeName", name, error))?,
             None => host_name()?,
@@ -144,11 +65,7 @@ impl IpamConfig {
         let v4 = patterns("default_ipv4_ippool", ipam.default_ipv4_ippool.as_deref())?;
         let v6 = patterns("default_ipv6_ippool", ipam.default_ipv6_ippool.as_deref())?;
         let pools = (!v4.is_empty() || !v6.is_empty()).then_some(NamedPools { v4, v6 });
-        if let Some(relative) = ipam.data_dir.as_ref().filter(|path| !path.is_absolute()) {
-            let rule = "it must be an absolute path: a plugin runs in any directory";
-            return Err(invalid("dataDir", &relative.display().to_string(), rule));
-        }
-        Ok(Self { node, network, pools, place: Place::of(&ipam) })
+        Ok(Self { node, network, pools, place: Place::of_pools(&fields) })
     }
 }
 
@@ -157,63 +74,47 @@ fn patterns(field: &str, texts: Option<&[String]>) -> Result<Vec<PoolPattern>, E
     texts.unwrap_or_default().iter().map(pattern).collect()
 }
 
-impl Place {
-    /// Of a configuration that has to be right.
-    pub(crate) fn new(config: &NetworkConfig) -> Result<Self, Error> {
-        Ok(Self::of(&config.plugin::<Outer>()?.ipam.unwrap_or_default()))
-    }
-
-    /// For DEL, whatever else `ipam` says or no longer says.
-    pub(crate) fn for_del(config: &DelConfig) -> Self {
-        Self::of(&config.plugin::<Outer>().ipam.unwrap_or_default())
-    }
-
-    fn of(ipam: &Ipam) -> Self {
-        let absolute = ipam.data_dir.clone().filter(|path| path.is_absolute());
-        let otherwise = Policy::default();
-        let policy = Policy {
-            strategy: ipam.strategy.map_or(otherwise.strategy, |name| match name {
-                StrategyName::Lowest => Strategy::Lowest,
-                StrategyName::RoundRobin => Strategy::RoundRobin,
-                StrategyName::Random => Strategy::Random { seed: seed() },
-                StrategyName::OldestReleased => Strategy::OldestReleased,
-            }),
-            cooldown_seconds: ipam.cooldown_seconds.unwrap_or(otherwise.cooldown_seconds),
-            when_only_cooling: ipam.when_only_cooling.map_or(otherwise.when_only_cooling, |name| {
-                match name {
-                    CoolingName::TakeOldest => WhenOnlyCooling::TakeOldest,
-                    CoolingName::Refuse => WhenOnlyCooling::Refuse,
-                }
-            }),
-            sticky: ipam.sticky_names.map_or(otherwise.sticky, |name| match name {
-                StickyName::None => StickyNames::None,
-                StickyName::Ordinal => StickyNames::Ordinal,
-                StickyName::All => StickyNames::All,
-            }),
-            sticky_seconds: ipam.sticky_seconds.unwrap_or(otherwise.sticky_seconds),
-        };
-        Self {
-            data_dir: absolute.unwrap_or_else(|| DEFAULT_DATA_DIR.into()),
-            lock_timeout: ipam.lock_timeout_ms.map_or(DEFAULT_LOCK_TIMEOUT, Duration::from_millis),
-            policy,
-            grace_seconds: ipam.grace_seconds.unwrap_or(DEFAULT_GRACE_SECONDS),
-        }
-    }
-
-    /// The store there, which tells stderr whom it frees.
-    pub(crate) fn store(&self) -> Store {
-        Store::new(&self.data_dir, self.lock_timeout)
-            .with_policy(self.policy.clone())
-            .with_watcher(report::freed)
-    }
+/// `ipam`, if nothing but its place matters.
+#[derive(Debug, Default, Deserialize)]
+struct Placed {
+    #[serde(default)]
+    ipam: Option<Fields>,
 }
 
-/// Another number for each process and each moment; nothing depends on who could guess it.
-fn seed() -> u64 {
-    let nanoseconds = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.subsec_nanos());
-    (u64::from(std::process::id()) << 32) | u64::from(nanoseconds)
+#[derive(Debug, Default, Deserialize)]
+struct Typed {
+    #[serde(default)]
+    ipam: Option<Kind>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Kind {
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+}
+
+/// The place, from a configuration that is for this crate and by which an ADD may write.
+pub(crate) fn fields_of_add(config: &NetworkConfig) -> Result<Fields, Error> {
+    let kind = config.plugin::<Typed>()?.ipam.unwrap_or_default().kind.unwrap_or_default();
+    if kind != IPAM_TYPE {
+        return Err(invalid("type", &kind, format!("it must be {IPAM_TYPE:?}")));
+    }
+    let fields = fields(config)?;
+    if let Some(relative) = fields.data_dir.as_ref().filter(|path| !path.is_absolute()) {
+        let rule = "it must be an absolute path: a plugin runs in any directory";
+        return Err(invalid("dataDir", &relative.display().to_string(), rule));
+    }
+    Ok(fields)
+}
+
+/// The place, from a configuration that has to be right.
+pub(crate) fn fields(config: &NetworkConfig) -> Result<Fields, Error> {
+    Ok(config.plugin::<Placed>()?.ipam.unwrap_or_default())
+}
+
+/// The place for DEL, whatever else `ipam` says or no longer says.
+pub(crate) fn fields_of_del(config: &DelConfig) -> Fields {
+    config.plugin::<Placed>().ipam.unwrap_or_default()
 }
 
 /// The name that kubelet registers a node under when nobody overrides it: the host name in lower
@@ -227,13 +128,19 @@ fn host_name() -> Result<NodeName, Error> {
     })
 }
 
-fn invalid(field: &str, value: &str, rule: impl std::fmt::Display) -> Error {
+pub(crate) fn invalid(field: &str, value: &str, rule: impl std::fmt::Display) -> Error {
     Error::new(Code::INVALID_CONFIG, format!("ipam.{field} {value:?}: {rule}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use ipam_core::{Policy, StickyNames, Strategy, WhenOnlyCooling};
+
     use super::*;
+    use crate::place::DEFAULT_DATA_DIR;
 
     fn config(ipam: &str) -> Result<IpamConfig, Error> {
         let text = format!(

@@ -22,21 +22,27 @@ pub(crate) fn is_due(container: &ContainerId) -> bool {
 
 /// Frees leases whose namespace is gone, and answers how many.
 pub(crate) fn heal(store: &Store, grace_seconds: u64) -> Result<usize, Error> {
-    reclaim(store, None, grace_seconds)
+    let facts = facts(None, grace_seconds);
+    facts.map_or(Ok(0), |facts| store.reclaim(&facts).map(|freed| freed.len()))
 }
 
-/// Frees what the runtime does not vouch for, and answers how many.
-pub(crate) fn collect(store: &Store, valid: ValidAttachments) -> Result<usize, Error> {
-    reclaim(store, Some(valid), 0)
+/// Frees what the runtime does not vouch for, wherever there is a store. Goes on after an error and
+/// answers the first.
+pub(crate) fn collect(stores: &[Store], valid: ValidAttachments) -> Result<(), Error> {
+    let Some(facts) = facts(Some(valid), 0) else { return Ok(()) };
+    let mut outcome = Ok(());
+    for store in stores {
+        match store.reclaim(&facts) {
+            Ok(_) | Err(Error::Missing { .. }) => {}
+            Err(error) => outcome = outcome.and(Err(error)),
+        }
+    }
+    outcome
 }
 
 /// Nothing is held while the node is looked at. What cannot be seen frees nothing: a namespace that
 /// was overlooked may hold any address.
-fn reclaim(
-    store: &Store,
-    valid: Option<ValidAttachments>,
-    grace_seconds: u64,
-) -> Result<usize, Error> {
+fn facts(valid: Option<ValidAttachments>, grace_seconds: u64) -> Option<Facts> {
     let before = ipam_store::now();
     // What only an open file keeps is no pod's: runtimes keep theirs by a mount or a process.
     let options = CensusOptions { open_files: OpenFiles::Skip, ..CensusOptions::within(DEADLINE) };
@@ -45,10 +51,10 @@ fn reclaim(
         Ok(whole) => whole,
         Err(incomplete) => {
             report::line(&format!("nothing is freed: {incomplete}"));
-            return Ok(0);
+            return None;
         }
     };
-    let facts = Facts {
+    Some(Facts {
         boot: before.boot,
         now: ipam_store::now().moment,
         snapshot: before.moment,
@@ -59,6 +65,5 @@ fn reclaim(
             paths: whole.paths().iter().map(|path| path.display().to_string()).collect(),
         }),
         alive: whole.alive(),
-    };
-    store.reclaim(&facts).map(|freed| freed.len())
+    })
 }

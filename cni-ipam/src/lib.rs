@@ -2,8 +2,11 @@
 //!
 //! A plugin that makes an interface calls [`add()`] before it touches the kernel and [`del()`] after
 //! it has taken the interface away; each is one durable decision on the node's own disk, and
-//! nothing is held between them. The pools come from `ipamctl apply`; this crate never creates
-//! any.
+//! nothing is held between them.
+//!
+//! Addresses come from the pools that `ipamctl apply` has stored, of which this crate never creates
+//! any; or, if `ipam` has the fields of the plugin host-local (`ranges`, or `subnet` alone), from
+//! those ranges, with that plugin's rules and result, and a database for each network.
 //!
 //! # Example
 //!
@@ -27,26 +30,43 @@
 #![warn(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use cni_proto::{
     AddRequest, CheckRequest, CniArgs, Code, DelRequest, Error, GcRequest, StatusRequest,
 };
-use ipam_core::{Asker, Attachment, Demand, Hints, NameError, PodRef, Refused, ValidAttachments};
-use ipam_store::{AllocateError, Grant, Request, Store};
+use ipam_core::{
+    Asker, Attachment, ContainerId, Demand, Hints, NameError, PodRef, Pool, Refused,
+    ValidAttachments,
+};
+use ipam_store::{AllocateError, Configured, Error as StoreError, Grant, Request, Store};
 
 mod allocation;
 mod config;
 mod failure;
 mod healing;
+mod host_local;
 mod netns;
+mod place;
+mod range;
+mod ranges;
 mod report;
+mod requested;
+mod resolv_conf;
 
 pub use allocation::Allocation;
-pub use config::{
-    DEFAULT_DATA_DIR, DEFAULT_GRACE_SECONDS, DEFAULT_LOCK_TIMEOUT, IPAM_TYPE, IpamConfig, Place,
-};
+pub use config::{IPAM_TYPE, IpamConfig};
 pub use failure::{ALREADY_HELD, NO_POOL, NOT_HELD, STORE};
+pub use place::{
+    DEFAULT_DATA_DIR, DEFAULT_GRACE_SECONDS, DEFAULT_LOCK_TIMEOUT, DEFAULT_NETWORKS_DIR, Place,
+};
+
+use allocation::Stated;
+use place::Fields;
+use ranges::Ranges;
 
 /// How long a STATUS waits for others before it takes their work for a sign of life.
 const STATUS_PATIENCE: Duration = Duration::from_millis(200);
@@ -55,11 +75,18 @@ const STATUS_PATIENCE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 ///
-/// Code 7 for a configuration that has to change, 11 if no address is free or the database is
-/// busy (try again), [`NO_POOL`] with every pool and the rule that refused it, [`ALREADY_HELD`] if
-/// the attachment was added before, [`STORE`] if the database cannot be used. Nothing is held
-/// after an error.
+/// Code 7 for a configuration or a requested address that has to change, 4 for such `CNI_ARGS`, 11
+/// if no address is free or the database is busy (try again), [`NO_POOL`] with every pool and the
+/// rule that refused it, [`ALREADY_HELD`] if the attachment was added before, [`STORE`] if the
+/// database cannot be used. Nothing is held after an error.
 pub fn add(request: &AddRequest) -> Result<Allocation, Error> {
+    match Ranges::new(&request.config)? {
+        Some(ranges) => add_from_ranges(request, &ranges),
+        None => add_from_pools(request),
+    }
+}
+
+fn add_from_pools(request: &AddRequest) -> Result<Allocation, Error> {
     let config = IpamConfig::new(&request.config)?;
     let attachment = attachment_of_add(request)?;
     let namespace = request.args.pod_namespace().map(str::parse).transpose();
@@ -71,33 +98,62 @@ pub fn add(request: &AddRequest) -> Result<Allocation, Error> {
     let wish = hints
         .wish(&attachment.ifname)
         .map_err(|error| Error::new(Code::INVALID_CONFIG, error.to_string()))?;
+    let container = attachment.container.clone();
     let demand =
         Demand { pod: pod(&request.args), source: wish.source, ..Demand::new(attachment, asker) };
     let netns = Some(netns::reference(&request.netns));
-    let container = demand.attachment.container.clone();
     let request = Request { demand, netns };
-    let (store, grace) = (config.place.store(), config.place.grace_seconds);
-    let grants = allocate(&store, &request, grace).map_err(|error| failure::of_allocate(&error))?;
-    if healing::is_due(&container)
-        && let Err(error) = healing::heal(&store, grace)
+    let grants = allocate(&config.place, &container, |store| store.allocate(&request))?;
+    Ok(Allocation::from_pools(grants))
+}
+
+fn add_from_ranges(request: &AddRequest, ranges: &Ranges) -> Result<Allocation, Error> {
+    let attachment = attachment_of_add(request)?;
+    let demands = ranges.demands(&attachment, pod(&request.args).as_ref(), &request.args)?;
+    let dns = ranges.resolv_conf.as_deref().map(resolv_conf::read).transpose()?;
+    let found = |directory: &Path| {
+        let first = ranges.pools.first().map(Pool::name).ok_or(ErrorKind::InvalidInput)?;
+        host_local::leases(directory, &attachment.network, &ranges.pools, first)
+    };
+    let configured = Configured { pools: &ranges.pools, found: &found };
+    let netns = netns::reference(&request.netns);
+    let grants = allocate(&ranges.place, &attachment.container, |store| {
+        store.allocate_from(&configured, &demands, Some(&netns))
+    })?;
+    let stated = Stated {
+        gateways: grants.iter().map(|grant| ranges.gateway_of(grant.pool.name())).collect(),
+        routes: ranges.routes.clone(),
+        dns: dns.unwrap_or_default(),
+    };
+    Ok(Allocation::from_ranges(grants, stated))
+}
+
+/// Addresses, if need be some whose holder is dead.
+fn allocate(
+    place: &Place,
+    container: &ContainerId,
+    decide: impl Fn(&Store) -> Result<Vec<Grant>, AllocateError>,
+) -> Result<Vec<Grant>, Error> {
+    let (store, grace) = (place.store(), place.grace_seconds);
+    let healed = || healing::heal(&store, grace).map(|freed| freed > 0);
+    let grants = match decide(&store) {
+        Err(AllocateError::Refused(refused)) if matches!(*refused, Refused::Exhausted { .. }) => {
+            match healed() {
+                Ok(true) => decide(&store),
+                Ok(false) => Err(AllocateError::Refused(refused)),
+                Err(error) => Err(error.into()),
+            }
+        }
+        other => other,
+    };
+    let grants = grants.map_err(|error| failure::of_allocate(&error))?;
+    if healing::is_due(container)
+        && let Err(error) = healed()
     {
         // The ADD has what it needs; the next one that is due tries again.
         report::line(&error.to_string());
     }
-    Ok(Allocation::new(grants))
-}
-
-/// An address, if need be one whose holder is dead.
-fn allocate(store: &Store, request: &Request, grace: u64) -> Result<Vec<Grant>, AllocateError> {
-    match store.allocate(request) {
-        Err(AllocateError::Refused(refused))
-            if matches!(*refused, Refused::Exhausted { .. })
-                && healing::heal(store, grace)? > 0 =>
-        {
-            store.allocate(request)
-        }
-        other => other,
-    }
+    Ok(grants)
 }
 
 /// Takes back what [`add()`] gave in the same request, for a plugin whose next step failed.
@@ -106,12 +162,16 @@ fn allocate(store: &Store, request: &Request, grace: u64) -> Result<Vec<Grant>, 
 ///
 /// As [`del()`]: the addresses are still held until the runtime's DEL.
 pub fn cancel(request: &AddRequest) -> Result<(), Error> {
-    let config = IpamConfig::new(&request.config)?;
-    release(&config.place.store(), &attachment_of_add(request)?)
+    let place = match Ranges::new(&request.config)? {
+        Some(ranges) => ranges.place,
+        None => IpamConfig::new(&request.config)?.place,
+    };
+    release(&place.store(), &attachment_of_add(request)?)
 }
 
 /// Frees what the attachment of a DEL holds. Succeeds if it holds nothing, and needs nothing of
-/// the configuration but the network's name and `ipam.dataDir`.
+/// the configuration but the network's name and `ipam.dataDir`: whether it has ranges or has lost
+/// them, what the network holds either way is freed.
 ///
 /// # Errors
 ///
@@ -119,11 +179,14 @@ pub fn cancel(request: &AddRequest) -> Result<(), Error> {
 /// DEL.
 pub fn del(request: &DelRequest) -> Result<(), Error> {
     let names = (&request.config.name, &request.container, &request.ifname);
-    match attachment(names.0.as_str(), names.1.as_str(), names.2.as_str()) {
-        Ok(attachment) => release(&Place::for_del(&request.config).store(), &attachment),
+    let Ok(attachment) = attachment(names.0.as_str(), names.1.as_str(), names.2.as_str()) else {
         // No ADD can have held anything under names that no lease can have.
-        Err(_) => Ok(()),
-    }
+        return Ok(());
+    };
+    let fields = config::fields_of_del(&request.config);
+    let places = Place::all(&fields, request.config.name.as_str());
+    // One that fails does not stop the other.
+    places.map(|place| release(&place.store(), &attachment)).into_iter().collect()
 }
 
 /// Answers whether the attachment holds the addresses that `prevResult` has, or any without one.
@@ -133,9 +196,7 @@ pub fn del(request: &DelRequest) -> Result<(), Error> {
 /// [`NOT_HELD`] with what differs; [`STORE`] or code 11 if the database cannot be asked.
 pub fn check(request: &CheckRequest) -> Result<(), Error> {
     let attachment = attachment_of_add(request)?;
-    let store = Place::new(&request.config)?.store();
-    let held = store.held_by(&attachment).map_err(|error| failure::of_store(&error))?;
-    let held: BTreeSet<_> = held.iter().map(|lease| lease.address).collect();
+    let held = held_by(&attachment, &config::fields(&request.config)?)?;
     if held.is_empty() {
         return Err(Error::new(NOT_HELD, format!("{attachment} holds no address")));
     }
@@ -151,42 +212,63 @@ pub fn check(request: &CheckRequest) -> Result<(), Error> {
     }
 }
 
+/// What an attachment holds, wherever its network may hold something.
+fn held_by(attachment: &Attachment, fields: &Fields) -> Result<BTreeSet<IpAddr>, Error> {
+    let mut unknown = None;
+    for place in Place::all(fields, attachment.network.as_str()) {
+        match place.store().held_by(attachment) {
+            Ok(held) if held.is_empty() => {}
+            Ok(held) => return Ok(held.iter().map(|lease| lease.address).collect()),
+            Err(StoreError::Missing { .. }) => {}
+            Err(error) => unknown = unknown.or(Some(error)),
+        }
+    }
+    unknown.map_or_else(|| Ok(BTreeSet::new()), |error| Err(failure::of_store(&error)))
+}
+
 /// Frees, at once, what the runtime's list does not name, but for addresses that are alive on an
 /// interface in some namespace: a list can lack a live pod. An empty list names nothing; without a
 /// list nothing is freed.
 ///
 /// # Errors
 ///
-/// As [`del()`]: nothing was freed.
+/// As [`del()`]: something was not freed.
 pub fn gc(request: &GcRequest) -> Result<(), Error> {
     let Some(valid) = &request.valid_attachments else { return Ok(()) };
     // Names that no lease can have vouch for none.
     let key = |valid: &cni_proto::ValidAttachment| {
         Some((valid.container.as_str().parse().ok()?, valid.ifname.as_str().parse().ok()?))
     };
+    let name = request.config.name.as_str();
     let valid = ValidAttachments {
-        network: request.config.name.as_str().parse().map_err(|error| named(&error))?,
+        network: name.parse().map_err(|error| named(&error))?,
         attachments: valid.iter().filter_map(key).collect(),
     };
-    match healing::collect(&Place::new(&request.config)?.store(), valid) {
-        Ok(_) | Err(ipam_store::Error::Missing { .. }) => Ok(()),
-        Err(error) => Err(failure::of_store(&error)),
-    }
+    let places = Place::all(&config::fields(&request.config)?, name);
+    healing::collect(&places.map(|place| place.store()), valid)
+        .map_err(|error| failure::of_store(&error))
 }
 
-/// Answers whether an ADD could be decided: whether the database can be read. A full pool is no
-/// failure: runtimes would report the node as not ready.
+/// Answers whether an ADD could be decided: whether the database can be read, or will be created
+/// since the configuration has ranges. A full pool is no failure: runtimes would report the node as
+/// not ready.
 ///
 /// # Errors
 ///
-/// Code 50 with the reason.
+/// Code 50 with the reason, 7 for ranges that have to change.
 pub fn status(request: &StatusRequest) -> Result<(), Error> {
+    let ranges = Ranges::new(&request.config)?;
+    let may_be_missing = ranges.is_some() || ranges::may_come(&request.config);
+    let place = match ranges {
+        Some(ranges) => ranges.place,
+        None => Place::of_pools(&config::fields(&request.config)?),
+    };
     // Runtimes ask every few seconds and wait for the answer.
-    let place = Place::new(&request.config)?;
     let lock_timeout = place.lock_timeout.min(STATUS_PATIENCE);
     match (Place { lock_timeout, ..place }).store().counters() {
         // Somebody works with it at this moment.
-        Ok(_) | Err(ipam_store::Error::Busy { .. }) => Ok(()),
+        Ok(_) | Err(StoreError::Busy { .. }) => Ok(()),
+        Err(StoreError::Missing { .. }) if may_be_missing => Ok(()),
         Err(error) => Err(Error::new(Code::NOT_AVAILABLE, error.to_string())),
     }
 }

@@ -173,13 +173,18 @@ impl Sightings {
     /// Which mounts this task sees; `false` when it has ended.
     fn view(&mut self, task: Task, closed: bool, watch: &mut Watch) -> bool {
         let (mnt, root) = (task.file("ns/mnt"), task.file("root"));
-        let view = if closed {
-            // Nobody knows whose mounts it sees; it shows them all the same.
-            View { mount_namespace: 0, root }
-        } else {
-            let Some(file) = seen(&mnt, fs::metadata(&mnt), watch) else { return false };
-            let Some(root) = seen(&root, fs::read_link(&root), watch) else { return false };
-            View { mount_namespace: file.ino(), root }
+        // Nobody knows whose mounts a closed one sees; it shows them all the same.
+        let alone = View { mount_namespace: 0, root: root.clone() };
+        // It may close at any time: a security module looks at what it does at that moment.
+        let refused = |error: &io::Error| error.kind() == PermissionDenied;
+        let view = match (closed, fs::metadata(&mnt), fs::read_link(&root)) {
+            (true, ..) => alone,
+            (_, Err(error), _) | (_, _, Err(error)) if refused(&error) => alone,
+            (_, file, linked) => {
+                let Some(file) = seen(&mnt, file, watch) else { return false };
+                let Some(root) = seen(&root, linked, watch) else { return false };
+                View { mount_namespace: file.ino(), root }
+            }
         };
         self.views.entry(view).or_default().push(task);
         true

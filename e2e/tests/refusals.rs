@@ -118,7 +118,10 @@ fn a_held_lock_is_error_11_with_its_holder_and_released_with_it() -> Result<()> 
     let (code, text) = add(&lab, &configuration)?;
     assert_eq!(code, 11, "{text}");
     let own = format!("pid {}", std::process::id());
-    assert!(text.contains("waited 150 ms for the lock") && text.contains(&own), "{text}");
+    // Less up to a tenth, so that many who wait do not all come back together.
+    let waited = text.split("waited ").nth(1).and_then(|text| text.split(' ').next());
+    let waited: u64 = waited.context("how long it waited")?.parse()?;
+    assert!((135..=150).contains(&waited) && text.contains(&own), "{text}");
     let runtime = lab.node("master")?.runtime()?;
     let del = runtime.del(PLUGIN, &configuration.to_string(), pod, INTERFACE)?;
     assert_eq!(message(&del)?.0, 11, "a DEL that released nothing must be repeated");

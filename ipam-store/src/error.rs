@@ -152,6 +152,7 @@ pub enum AllocateError {
 /// Why a decision inside a transaction was not made.
 pub(crate) enum Undecided {
     Refused(Box<Refused>),
+    Store(Error),
     Fault(Fault),
 }
 
@@ -161,6 +162,12 @@ impl From<NotDecided<Fault>> for Undecided {
             NotDecided::Refused(refused) => Self::Refused(refused),
             NotDecided::Ledger(fault) => Self::Fault(fault),
         }
+    }
+}
+
+impl From<Error> for Undecided {
+    fn from(error: Error) -> Self {
+        Self::Store(error)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Pools and leases in one crash-safe file, one durable transaction per decision.
 //!
 //! [`Store`] is the door: [`Store::apply`] keeps pools, [`Store::allocate`] and
-//! [`Store::release`] decide, [`Store::reclaim`] frees what nobody will release,
+//! [`Store::release`] decide, [`Store::allocate_from`] decides with pools that come with the
+//! request, [`Store::reclaim`] frees what nobody will release,
 //! [`Store::contents`] and [`Store::watch`] look, [`Store::verify`] and [`Store::replace`] repair.
 //! The decision itself is [`ipam_core::decide`]; this crate shows it what is held, inside the
 //! transaction that then writes the answer down.
@@ -14,6 +15,7 @@
 mod boot;
 mod clock;
 mod codec;
+mod configured;
 mod contents;
 mod database;
 mod declared;
@@ -45,6 +47,7 @@ mod crash;
 mod power;
 
 pub use clock::now;
+pub use configured::Configured;
 pub use contents::{Contents, Counters, PoolCounters, Resting};
 pub use declared::{Changes, Declared};
 pub use error::{AllocateError, ApplyError, Error, Holder};

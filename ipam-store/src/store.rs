@@ -206,15 +206,39 @@ impl Store {
     /// [`AllocateError::Refused`] says why the demand cannot be met, for each pool; what the
     /// attachment may hold already stays as it is. [`AllocateError::Store`] if the store failed.
     pub fn allocate(&self, request: &Request) -> Result<Vec<Grant>, AllocateError> {
+        self.allocate_all(std::slice::from_ref(&request.demand), request.netns.as_ref())
+    }
+
+    /// As [`Self::allocate`] for several demands that are one decision: all get theirs, or none.
+    /// They may be of one attachment, which then gets several addresses; all holders live in the
+    /// same namespace. The grants are in the order of the demands.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::allocate`].
+    pub fn allocate_all(
+        &self,
+        demands: &[Demand],
+        netns: Option<&NetnsRef>,
+    ) -> Result<Vec<Grant>, AllocateError> {
         let opened = self.location.open(Growth::Blocks)?;
+        self.decide(&opened, |register, policy, now| {
+            transaction::allocate(register, demands, netns, policy, now)
+        })
+    }
+
+    /// One transaction that hands addresses out.
+    pub(crate) fn decide(
+        &self,
+        opened: &Opened,
+        work: impl FnOnce(&mut Register<'_>, &Policy, &Stamp) -> Result<Done<Vec<Grant>>, Undecided>,
+    ) -> Result<Vec<Grant>, AllocateError> {
         let path = opened.path();
         spare::keep(path).map_err(io_error("keep space for releases in", path))?;
-        let Request { demand, netns } = request;
-        let outcome = self.transact(&opened, |register, now| {
-            transaction::allocate(register, demand, netns.as_ref(), &self.policy, now)
-        });
+        let outcome = self.transact(opened, |register, now| work(register, &self.policy, now));
         outcome.map_err(|error| match error {
             Undecided::Refused(refused) => AllocateError::Refused(refused),
+            Undecided::Store(error) => error.into(),
             Undecided::Fault(fault) => fault.at("write to", opened.path()).into(),
         })
     }
@@ -363,6 +387,10 @@ impl Store {
     /// `interval`.
     pub fn watch(&self, interval: Duration) -> Watch {
         Watch::new(self.clone(), interval)
+    }
+
+    pub(crate) fn location(&self) -> &Location {
+        &self.location
     }
 
     pub(crate) fn file(&self) -> PathBuf {

@@ -68,22 +68,22 @@ pub(crate) fn transact<T, E: From<Fault>>(
     Ok(Ended { answer, revision: Some(revision), freed: freed.collect() })
 }
 
-/// Decides one demand and writes the decision down.
+/// Decides demands and writes the decision down.
 pub(crate) fn allocate(
     register: &mut Register<'_>,
-    demand: &Demand,
+    demands: &[Demand],
     netns: Option<&NetnsRef>,
     policy: &Policy,
     now: &Stamp,
 ) -> Result<Done<Vec<Grant>>, Undecided> {
     let pools = register.pools()?;
-    let decision = decide(std::slice::from_ref(demand), &pools, policy, now.moment, register)?;
+    let decision = decide(demands, &pools, policy, now.moment, register)?;
     for address in &decision.woken {
         register.wake(*address)?;
     }
     let mut grants = Vec::with_capacity(decision.grants.len());
     for grant in &decision.grants {
-        let lease = grant.lease(demand, netns, now);
+        let lease = grant.lease(&demands[grant.demand], netns, now);
         register.give(grant, &lease)?;
         grants.push(Grant { lease, pool: grant.pool.clone() });
     }

@@ -35,6 +35,7 @@ const TABLE: &[(&str, &str, Kernel)] = &[
     ("cni-net", "undo", Kernel::Host),
     ("cni-net", "ipvlan_missing", Kernel::HostWithoutIpvlan),
     ("cni-net", "ipvlan", Kernel::Ipvlan),
+    ("e2e", "delegate", Kernel::Host),
     ("e2e", "lab", Kernel::Host),
     ("e2e", "disk", Kernel::Host),
     ("e2e", "healing", Kernel::Host),

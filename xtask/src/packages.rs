@@ -44,7 +44,10 @@ pub(crate) const NETWORK: Group = Group {
 /// Other programs that the tests compare ours with.
 pub(crate) const PEERS: Group = Group {
     purpose: "comparisons with other programs",
-    packages: &[("containernetworking-plugins", "host-local: it and ipamctl read each other")],
+    packages: &[(
+        "containernetworking-plugins",
+        "host-local: its answers, and it and ipamctl read each other; main plugins over our IPAM",
+    )],
 };
 
 /// What the fuzz targets are compiled with.

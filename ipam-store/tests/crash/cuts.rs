@@ -104,11 +104,12 @@ fn go_on(disk: Disk, found: Contents, noted: u64) -> Result<(), String> {
         &policy(),
         &now,
         || Ok(()),
-        |register| allocate(register, &demand, None, &policy(), &now),
+        |register| allocate(register, std::slice::from_ref(&demand), None, &policy(), &now),
     );
     let ended = ended.map_err(|error| match error {
         crate::error::Undecided::Refused(refused) => refused.to_string(),
         crate::error::Undecided::Fault(fault) => format!("{fault:?}"),
+        crate::error::Undecided::Store(error) => error.to_string(),
     })?;
     let mut leases = found.leases;
     for grant in ended.answer {

@@ -154,6 +154,7 @@ pub(super) fn perform(
         Ok(ended) => answer.revision = ended.revision,
         Err(Undecided::Refused(_)) => answer = Answer::default(),
         Err(Undecided::Fault(fault)) => return Err(fault),
+        Err(Undecided::Store(error)) => unreachable!("no file is looked at: {error}"),
     }
     if let Some(revision) = answer.revision {
         note.revision.set(revision);
@@ -178,7 +179,7 @@ fn work(
             let demand = demand(*container, *pod, requested.clone());
             let netns = netns(*container);
             let Done { answer: grants, changed } =
-                allocate(register, &demand, Some(&netns), &policy(), now)?;
+                allocate(register, std::slice::from_ref(&demand), Some(&netns), &policy(), now)?;
             answer.granted = grants.into_iter().map(|Grant { lease, .. }| lease).collect();
             changed
         }
