@@ -71,7 +71,7 @@ impl Phased {
         // The last word is not that the work is over, so that the drop of the database is heard;
         // but after a failure it is.
         let (from, to, relaxed) = (WORKING, SETTLING, Ordering::Relaxed);
-        drop(self.phase.compare_exchange(from, to, relaxed, relaxed));
+        let _ = self.phase.compare_exchange(from, to, relaxed, relaxed);
     }
 }
 
