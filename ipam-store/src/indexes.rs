@@ -8,7 +8,7 @@ use redb::{ReadableTable, Table};
 
 use crate::codec;
 use crate::fault::Outcome;
-use crate::register::{Bytes, Register, pod_of, queue_entry};
+use crate::register::{Bytes, Register, disagreement, pod_of, queue_entry};
 use crate::rows;
 use crate::schema::{address_key, attachment_key, waiting_key, with_address};
 use crate::tally::{Tally, resting};
@@ -99,9 +99,23 @@ impl Register<'_> {
     }
 
     /// What is wrong with the indexes, one line each; empty if nothing is.
+    ///
+    /// A lease or rest that a walk through its table comes by and a search for it does not is an
+    /// error, since no index can be made from that: the pages above it were damaged, and written
+    /// anew with the damage and a right checksum.
     pub(crate) fn check_indexes(&self) -> Outcome<Vec<String>> {
         let pools = self.pools()?;
         let (leases, rests) = (self.leases()?, rows::rests(&self.rests)?);
+        for lease in &leases {
+            if rows::lease(&self.leases, lease.address)?.as_ref() != Some(lease) {
+                return Err(disagreement(lease.address, "is held, and a search does not find it"));
+            }
+        }
+        for (address, ..) in &rests {
+            if rows::rest(&self.rests, *address)?.is_none() {
+                return Err(disagreement(*address, "rests, and a search does not find it"));
+            }
+        }
         let expected = Indexes::of(&pools, &leases, &rests);
         let mut faults = Vec::new();
         for (table, name, expected) in [
@@ -111,6 +125,10 @@ impl Register<'_> {
             (&self.waiting, "waiting", &expected.waiting),
         ] {
             let found = keys(table)?;
+            let lost = lost(table, &found)?;
+            if lost > 0 {
+                faults.push(format!("table {name}: a search does not find {lost} entries"));
+            }
             let (more, fewer) =
                 (found.difference(expected).count(), expected.difference(&found).count());
             if more + fewer > 0 {
@@ -121,6 +139,11 @@ impl Register<'_> {
             if !self.free.equal(pool, free)? {
                 faults
                     .push(format!("table free: the free addresses of pool {pool} are not {free}"));
+            }
+            for run in free.ranges() {
+                if !self.free.contains(pool, run.first())? {
+                    faults.push(format!("table free: a search does not find {run} of pool {pool}"));
+                }
             }
         }
         for (pool, tally) in &expected.tallies {
@@ -143,6 +166,15 @@ fn keys(table: &Table<'_, Bytes, ()>) -> Outcome<BTreeSet<Vec<u8>>> {
         keys.insert(row?.0.value().to_vec());
     }
     Ok(keys)
+}
+
+/// How many of the keys a search does not find.
+fn lost(table: &Table<'_, Bytes, ()>, keys: &BTreeSet<Vec<u8>>) -> Outcome<usize> {
+    let mut lost = 0;
+    for key in keys {
+        lost += usize::from(table.get(key.as_slice())?.is_none());
+    }
+    Ok(lost)
 }
 
 fn refill(table: &mut Table<'_, Bytes, ()>, keys: &BTreeSet<Vec<u8>>) -> Outcome<()> {
