@@ -154,7 +154,7 @@ mod tests {
         let read = config(
             r#"{"type":"cni-ipam","nodename":"master","network":"kube-system/ipvlan-eth0",
                 "default_ipv4_ippool":["a","b*"],"default_ipv6_ippool":["c"],
-                "dataDir":"/x","lockTimeoutMs":250,"graceSeconds":5,"strategy":"roundRobin",
+                "dataDir":"/x","lockTimeoutMs":250,"graceSeconds":5,"nodeInContainer":true,"strategy":"roundRobin",
                 "cooldownSeconds":130,"whenOnlyCooling":"refuse","stickyNames":"ordinal",
                 "stickySeconds":3600,"unknown":1}"#,
         )
@@ -178,6 +178,7 @@ mod tests {
                         sticky_seconds: 3600,
                     },
                     grace_seconds: 5,
+                    node_in_container: true,
                 },
             }
         );

@@ -1,11 +1,16 @@
 //! Freeing what nobody will release any more, without a daemon.
 
+use std::io;
 use std::time::Duration;
 
 use cni_net::{Census, CensusOptions, OpenFiles};
-use ipam_core::{ContainerId, Facts, LiveNamespaces, ValidAttachments};
-use ipam_store::{Error, Store};
+use ipam_core::{
+    Attachment, ContainerId, Facts, Lease, LiveNamespaces, NetnsRef, NetworkName, Pool,
+    ValidAttachments,
+};
+use ipam_store::Error;
 
+use crate::place::Place;
 use crate::report;
 
 /// How long an ADD looks around on the node before it gives up looking.
@@ -21,18 +26,20 @@ pub(crate) fn is_due(container: &ContainerId) -> bool {
 }
 
 /// Frees leases whose namespace is gone, and answers how many.
-pub(crate) fn heal(store: &Store, grace_seconds: u64) -> Result<usize, Error> {
-    let facts = facts(None, grace_seconds);
-    facts.map_or(Ok(0), |facts| store.reclaim(&facts).map(|freed| freed.len()))
+pub(crate) fn heal(place: &Place) -> Result<usize, Error> {
+    let facts = facts(None, place);
+    facts.map_or(Ok(0), |facts| place.store().reclaim(&facts).map(|freed| freed.len()))
 }
 
 /// Frees what the runtime does not vouch for, wherever there is a store. Goes on after an error and
 /// answers the first.
-pub(crate) fn collect(stores: &[Store], valid: ValidAttachments) -> Result<(), Error> {
-    let Some(facts) = facts(Some(valid), 0) else { return Ok(()) };
+pub(crate) fn collect(places: &[Place], valid: ValidAttachments) -> Result<(), Error> {
+    let Some(facts) = places.first().and_then(|place| facts(Some(valid), place)) else {
+        return Ok(());
+    };
     let mut outcome = Ok(());
-    for store in stores {
-        match store.reclaim(&facts) {
+    for place in places {
+        match place.store().reclaim(&facts) {
             Ok(_) | Err(Error::Missing { .. }) => {}
             Err(error) => outcome = outcome.and(Err(error)),
         }
@@ -40,13 +47,55 @@ pub(crate) fn collect(stores: &[Store], valid: ValidAttachments) -> Result<(), E
     outcome
 }
 
+/// The addresses of these pools that are on an interface of a pod, each as a lease of its namespace:
+/// whose it is nobody says.
+///
+/// # Errors
+///
+/// A part of the node could not be looked at: an address that is overlooked would be given out.
+pub(crate) fn in_use(
+    place: &Place,
+    network: &NetworkName,
+    pools: &[Pool],
+) -> io::Result<Vec<Lease>> {
+    let since = ipam_store::now();
+    let census = census(place);
+    let whole = census.whole().map_err(|incomplete| io::Error::other(incomplete.to_string()))?;
+    let mut leases = Vec::new();
+    for (address, places) in whole.alive_elsewhere() {
+        let pool = pools.iter().find(|pool| pool.claims(address));
+        let Some((pool, place)) = pool.zip(places.first()) else { continue };
+        let inode = place.netns.id.ino;
+        let holder = format!("netns-{inode}").parse().ok().zip(place.link.name.parse().ok());
+        let Some((container, ifname)) = holder else { continue };
+        let mounts = place.netns.mounts.iter().map(|mount| mount.display().to_string());
+        let pids = place.netns.processes.iter().map(|pid| format!("/proc/{pid}/ns/net"));
+        leases.push(Lease {
+            address,
+            pool: pool.name().clone(),
+            attachment: Attachment { network: network.clone(), container, ifname },
+            pod: None,
+            netns: mounts.chain(pids).next().map(|path| NetnsRef { path, inode: Some(inode) }),
+            since: since.clone(),
+        });
+    }
+    Ok(leases)
+}
+
+/// What only an open file keeps is no pod's: runtimes keep theirs by a mount or a process.
+fn census(place: &Place) -> Census {
+    Census::take(&CensusOptions {
+        open_files: OpenFiles::Skip,
+        node_in_container: place.node_in_container,
+        ..CensusOptions::within(DEADLINE)
+    })
+}
+
 /// Nothing is held while the node is looked at. What cannot be seen frees nothing: a namespace that
 /// was overlooked may hold any address.
-fn facts(valid: Option<ValidAttachments>, grace_seconds: u64) -> Option<Facts> {
+fn facts(valid: Option<ValidAttachments>, place: &Place) -> Option<Facts> {
     let before = ipam_store::now();
-    // What only an open file keeps is no pod's: runtimes keep theirs by a mount or a process.
-    let options = CensusOptions { open_files: OpenFiles::Skip, ..CensusOptions::within(DEADLINE) };
-    let census = Census::take(&options);
+    let census = census(place);
     let whole = match census.whole() {
         Ok(whole) => whole,
         Err(incomplete) => {
@@ -58,7 +107,7 @@ fn facts(valid: Option<ValidAttachments>, grace_seconds: u64) -> Option<Facts> {
         boot: before.boot,
         now: ipam_store::now().moment,
         snapshot: before.moment,
-        grace_seconds,
+        grace_seconds: if valid.is_some() { 0 } else { place.grace_seconds },
         valid,
         namespaces: Some(LiveNamespaces {
             inodes: whole.inodes(),

@@ -48,7 +48,7 @@ pub(crate) fn leases(
             report::line(&format!("{}: not taken over: {text:?}", entry.path().display()));
             continue;
         };
-        let pool = pools.iter().find(|pool| pool.claimed().contains(address)).map(Pool::name);
+        let pool = pools.iter().find(|pool| pool.claims(address)).map(Pool::name);
         leases.push(Lease {
             address,
             pool: pool.unwrap_or(otherwise).clone(),

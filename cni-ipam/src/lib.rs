@@ -113,7 +113,14 @@ fn add_from_ranges(request: &AddRequest, ranges: &Ranges) -> Result<Allocation, 
     let dns = ranges.resolv_conf.as_deref().map(resolv_conf::read).transpose()?;
     let found = |directory: &Path| {
         let first = ranges.pools.first().map(Pool::name).ok_or(ErrorKind::InvalidInput)?;
-        host_local::leases(directory, &attachment.network, &ranges.pools, first)
+        let network = &attachment.network;
+        let mut leases = host_local::leases(directory, network, &ranges.pools, first)?;
+        for lease in healing::in_use(&ranges.place, network, &ranges.pools)? {
+            if leases.iter().all(|known| known.address != lease.address) {
+                leases.push(lease);
+            }
+        }
+        Ok(leases)
     };
     let configured = Configured { pools: &ranges.pools, found: &found };
     let netns = netns::reference(&request.netns);
@@ -134,8 +141,8 @@ fn allocate(
     container: &ContainerId,
     decide: impl Fn(&Store) -> Result<Vec<Grant>, AllocateError>,
 ) -> Result<Vec<Grant>, Error> {
-    let (store, grace) = (place.store(), place.grace_seconds);
-    let healed = || healing::heal(&store, grace).map(|freed| freed > 0);
+    let store = place.store();
+    let healed = || healing::heal(place).map(|freed| freed > 0);
     let grants = match decide(&store) {
         Err(AllocateError::Refused(refused)) if matches!(*refused, Refused::Exhausted { .. }) => {
             match healed() {
@@ -245,8 +252,7 @@ pub fn gc(request: &GcRequest) -> Result<(), Error> {
         attachments: valid.iter().filter_map(key).collect(),
     };
     let places = Place::all(&config::fields(&request.config)?, name);
-    healing::collect(&places.map(|place| place.store()), valid)
-        .map_err(|error| failure::of_store(&error))
+    healing::collect(&places, valid).map_err(|error| failure::of_store(&error))
 }
 
 /// Answers whether an ADD could be decided: whether the database can be read, or will be created
@@ -277,7 +283,7 @@ pub fn status(request: &StatusRequest) -> Result<(), Error> {
 /// node whose pods cannot be stopped cannot be repaired either.
 fn release(store: &Store, attachment: &Attachment) -> Result<(), Error> {
     match store.release(attachment) {
-        Err(error) if error.needs_rebuild() => {
+        Err(error) if error.needs_rebuild() || matches!(error, StoreError::Foreign { .. }) => {
             report::line(&format!("{attachment} is gone, and not written down: {error}"));
             Ok(())
         }

@@ -2,20 +2,30 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ipam_core::NetnsRef;
 
+/// The longest chain of symbolic links that is followed.
+const MOST_LINKS: usize = 8;
+
 /// A namespace as it is recognised later: by its inode and by its path, in which no symbolic link is
-/// left but the last part, which for `/proc/PID/ns/net` is the namespace itself.
+/// left. The links below `/proc` are none: they are the namespace itself.
 pub(crate) fn reference(path: &Path) -> NetnsRef {
-    let resolved = path.parent().zip(path.file_name()).and_then(|(folder, name)| {
-        let folder = fs::canonicalize(folder).ok()?;
-        Some(folder.join(name))
-    });
     NetnsRef {
-        path: resolved.as_deref().unwrap_or(path).display().to_string(),
+        path: resolved(path, MOST_LINKS).unwrap_or_else(|| path.to_owned()).display().to_string(),
         inode: fs::metadata(path).ok().map(|metadata| metadata.ino()),
+    }
+}
+
+fn resolved(path: &Path, most_links: usize) -> Option<PathBuf> {
+    let folder = fs::canonicalize(path.parent()?).ok()?;
+    let path = folder.join(path.file_name()?);
+    match fs::read_link(&path) {
+        Ok(target) if !path.starts_with("/proc") && most_links > 0 => {
+            resolved(&folder.join(target), most_links - 1)
+        }
+        _ => Some(path),
     }
 }
 
@@ -35,6 +45,10 @@ mod tests {
         std::os::unix::fs::symlink("netns", folder.join("link")).unwrap();
         let path = reference(&folder.join("link/pod")).path;
         assert_eq!(Path::new(&path), folder.join("netns/pod"));
+        std::os::unix::fs::symlink("/proc/self/ns/net", folder.join("netns/own")).unwrap();
+        assert_eq!(reference(&folder.join("link/own")), own);
+        std::os::unix::fs::symlink("loop", folder.join("loop")).unwrap();
+        assert_eq!(reference(&folder.join("loop")).inode, None);
         assert_eq!(reference(Path::new("/nowhere/at/all")).path, "/nowhere/at/all");
         assert_eq!(reference(Path::new("/nowhere")).inode, None);
     }

@@ -38,6 +38,9 @@ pub struct Place {
     /// How old a lease must be before its dead namespace frees it, in seconds:
     /// `ipam.graceSeconds`.
     pub grace_seconds: u64,
+    /// Whether the node is a container itself, as with kind: `ipam.nodeInContainer`. Without it
+    /// nothing is freed there, since a `/proc` that is not the machine's may show a part of it.
+    pub node_in_container: bool,
 }
 
 /// The fields of `ipam` that make a place.
@@ -49,6 +52,8 @@ pub(crate) struct Fields {
     lock_timeout_ms: Option<u64>,
     #[serde(default, rename = "graceSeconds")]
     grace_seconds: Option<u64>,
+    #[serde(default, rename = "nodeInContainer")]
+    node_in_container: Option<bool>,
     #[serde(default)]
     strategy: Option<StrategyName>,
     #[serde(default, rename = "cooldownSeconds")]
@@ -135,6 +140,7 @@ impl Place {
                 .map_or(DEFAULT_LOCK_TIMEOUT, Duration::from_millis),
             policy,
             grace_seconds: fields.grace_seconds.unwrap_or(DEFAULT_GRACE_SECONDS),
+            node_in_container: fields.node_in_container.unwrap_or_default(),
         }
     }
 

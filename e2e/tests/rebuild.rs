@@ -179,6 +179,69 @@ fn a_first_apply_begins_with_the_addresses_that_are_in_use() -> Result<()> {
     exhaust(&ipam, &held)
 }
 
+/// A pool that comes later, or grows, meets pods that live already.
+#[test]
+fn every_apply_holds_what_is_in_use_in_the_pools_it_changes() -> Result<()> {
+    let _alone = ALONE.lock();
+    let folder = tempfile::tempdir()?;
+    let ipam = Ipam::new(folder.path().join("ipam"))?.with("cooldownSeconds", 0);
+    ipam.apply("10.0.0.1-10.0.0.9")?.success()?;
+    let pods = sandboxes(&ipam, 5, 3)?;
+    pods[2].put_address()?;
+    fs::remove_dir_all(ipam.directory())?;
+    ipam.apply("10.0.0.1-10.0.0.2")?.success()?;
+    ensure!(ipam.held()?.is_empty(), "{:?}", ipam.held()?);
+    ipam.apply("10.0.0.1-10.0.0.9")?.success()?;
+    let held = ipam.held()?;
+    ensure!(held.len() == 1 && held.contains_key(&pods[2].address), "{held:?}");
+    exhaust(&ipam, &held)
+}
+
+/// The story: an old export's holder of an address beat the pod that has it now, and was then ended
+/// as one of an earlier boot; the address was given out while it was on an interface.
+#[test]
+fn a_restore_lets_who_lives_hold_before_who_is_in_the_export() -> Result<()> {
+    let _alone = ALONE.lock();
+    let folder = tempfile::tempdir()?;
+    let ipam = Ipam::new(folder.path().join("ipam"))?.with("cooldownSeconds", 0);
+    ipam.apply("10.0.0.1-10.0.0.3")?.success()?;
+    ipam.add("old")?.success()?;
+    let export = folder.path().join("export.json");
+    let export = export.to_string_lossy();
+    ipam.ipamctl(&["export", "-o", &export])?.success()?;
+    ipam.del("old")?.success()?;
+    let pods = sandboxes(&ipam, 6, 1)?;
+    ensure!(pods[0].address == "10.0.0.1", "{}", pods[0].address);
+    pods[0].put_address()?;
+    fs::write(ipam.directory().join("ipam.redb"), vec![7; 1 << 20])?;
+    ipam.ipamctl(&["restore", &export])?.success()?;
+    ipam.del("old")?.success()?;
+    let held = ipam.held()?;
+    ensure!(held.get("10.0.0.1").is_some_and(|who| who != "old"), "{held:?}");
+    exhaust(&ipam, &held)
+}
+
+/// What was given while somebody rebuilt a database that could be read is not forgotten; and a
+/// rebuild that cannot look at the node leaves everything as it is.
+#[test]
+fn a_forced_rebuild_keeps_the_leases_that_live() -> Result<()> {
+    let _alone = ALONE.lock();
+    let folder = tempfile::tempdir()?;
+    let ipam = Ipam::new(folder.path().join("ipam"))?.with("cooldownSeconds", 0);
+    ipam.apply("10.0.0.1-10.0.0.9")?.success()?;
+    // Neither on an interface nor in a result cache.
+    let pods = sandboxes(&ipam, 7, 2)?;
+    let failed = ipam.ipamctl(&["rebuild", "--force", "--cache-dir", "/nowhere"])?;
+    ensure!(!failed.status.success(), "{failed:?}");
+    ensure!(ipam.held()?.len() == 2, "{:?}", ipam.held()?);
+    let caches = folder.path().join("cni").to_string_lossy().into_owned();
+    fs::create_dir_all(folder.path().join("cni/results"))?;
+    ipam.ipamctl(&["rebuild", "--force", "--cache-dir", &caches])?.success()?;
+    let expected = holders(&pods.iter().collect::<Vec<_>>());
+    ensure!(ipam.held()? == expected, "{:?}", ipam.held()?);
+    exhaust(&ipam, &expected)
+}
+
 fn host_local(folder: &Path, verb: &str, pod: (&str, &str), range: &str) -> Result<Value> {
     let (first, last) = range.split_once('-').context("a range")?;
     let configuration = json!({

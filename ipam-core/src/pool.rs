@@ -186,7 +186,7 @@ impl Pool {
     }
 
     /// Whether the pool claims the address: it is in `ips` and not in `excludeIPs`.
-    pub(crate) fn claims(&self, address: IpAddr) -> bool {
+    pub fn claims(&self, address: IpAddr) -> bool {
         self.ips.contains(address) && !self.excludes(address)
     }
 

@@ -48,7 +48,7 @@ impl Store {
         netns: Option<&NetnsRef>,
     ) -> Result<Vec<Grant>, AllocateError> {
         let opened = match self.location().open(Growth::Blocks) {
-            Err(Error::Missing { .. }) => self.create(configured)?,
+            Err(Error::Missing { .. }) => self.create_configured(configured)?,
             other => other?,
         };
         self.decide(&opened, |register, policy, now| {
@@ -63,7 +63,7 @@ impl Store {
     }
 
     /// Creates the store, unless another process was faster.
-    fn create(&self, configured: &Configured<'_>) -> Result<Opened, Error> {
+    fn create_configured(&self, configured: &Configured<'_>) -> Result<Opened, Error> {
         let (location, directory) = (self.location(), self.directory());
         create_directory(directory)?;
         let lock = location.lock()?;
@@ -72,8 +72,7 @@ impl Store {
                 .map_err(io_error("read the reservations in", directory))?;
             let declared = Declared::pools(by_name(configured.pools));
             let contents = Contents { leases, ..Contents::from(declared.clone()) };
-            location.create(&lock, |register| contents.write(register))?;
-            declared.write(&location.declared())?;
+            location.create(&lock, &declared, |register| contents.write(register))?;
         }
         location.open_locked(lock, Growth::Blocks)
     }
@@ -89,7 +88,7 @@ impl Register<'_> {
         }
         self.pools.retain(|name, _| pools.iter().any(|pool| pool.name().as_str() == name))?;
         for lease in self.leases()? {
-            let claiming = pools.iter().find(|pool| pool.claimed().contains(lease.address));
+            let claiming = pools.iter().find(|pool| pool.claims(lease.address));
             if let Some(pool) = claiming.filter(|pool| *pool.name() != lease.pool) {
                 let lease = Lease { pool: pool.name().clone(), ..lease };
                 let record = codec::encode_lease(&lease);

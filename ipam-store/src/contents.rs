@@ -120,9 +120,7 @@ impl Contents {
         let mut held: BTreeMap<IpAddr, Lease> =
             self.leases.drain(..).map(|lease| (lease.address, lease)).collect();
         for lease in leases {
-            if let Some(pool) =
-                self.pools.iter().find(|pool| pool.claimed().contains(lease.address))
-            {
+            if let Some(pool) = self.pools.iter().find(|pool| pool.claims(lease.address)) {
                 let pool = pool.name().clone();
                 held.entry(lease.address).or_insert_with(|| Lease { pool, ..lease.clone() });
             }

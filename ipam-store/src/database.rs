@@ -9,6 +9,8 @@ use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageBackend, WriteTransaction,
 };
 
+use crate::contents::Contents;
+use crate::declared::Declared;
 use crate::disk::{Disk, Growth};
 use crate::durable::{create_directory, io_error, is_there, rename};
 use crate::error::Error;
@@ -105,6 +107,22 @@ impl Location {
         Ok(Snapshot { database, path, lock })
     }
 
+    /// What the database says, whatever its revision, for who has the lock.
+    pub(crate) fn peek(&self, _lock: &Lock) -> Result<Contents, Error> {
+        let path = self.file();
+        let overlay = existing(OpenOptions::new().read(true), &path)
+            .and_then(|file| Overlay::new(file).map_err(io_error("look at", &path)))?;
+        let read = || -> Outcome<Contents> {
+            let database = open_database(overlay)?;
+            let transaction = database.begin_read()?;
+            match format_of(transaction.open_table(META))? {
+                1..=FORMAT => Contents::read(&transaction),
+                found => Err(Fault::Newer { found }),
+            }
+        };
+        read().map_err(|fault| fault.at("read", &path))
+    }
+
     /// Makes a database with what `contents` writes, under the lock, and puts it where none is: under
     /// another name first, so that whoever finds it finds it whole, whenever this process or the
     /// power goes.
@@ -113,6 +131,7 @@ impl Location {
     pub(crate) fn create(
         &self,
         lock: &Lock,
+        declared: &Declared,
         contents: impl FnOnce(&mut Register<'_>) -> Outcome<()>,
     ) -> Result<(), Error> {
         create_directory(&self.directory)?;
@@ -120,6 +139,8 @@ impl Location {
         if is_there(&path)? {
             return Err(Error::Exists { path });
         }
+        // First: when the database is there, its loss has to be noticed.
+        declared.write(&self.declared())?;
         match fs::remove_file(&draft) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(io_error("remove", &draft)(error));

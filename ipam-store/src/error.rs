@@ -29,7 +29,7 @@ pub enum Error {
     },
     /// The database is damaged. What it says cannot be trusted, so nothing is handed out until it
     /// is rebuilt, or its indexes are.
-    #[error("database {} is damaged: {what}: no address is handed out before `ipamctl verify` or `ipamctl rebuild`", path.display())]
+    #[error("database {} is damaged: {what}: no address is handed out before `ipamctl verify --repair` or `ipamctl rebuild`", path.display())]
     Damaged {
         /// The database file.
         path: PathBuf,

@@ -49,6 +49,10 @@ impl Fault {
             Self::Database(source) => source,
         };
         match *source {
+            // The version of the database library's own format, which only grows.
+            redb::Error::Corrupted(what) if what.contains("Expected file format version") => {
+                Error::Database { operation, path, source: Box::new(redb::Error::Corrupted(what)) }
+            }
             redb::Error::Corrupted(what) => Error::Damaged { path, what },
             redb::Error::Io(error) => match error.kind() {
                 io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {

@@ -70,7 +70,7 @@ impl Register<'_> {
         let pools = self.pools()?;
         let (leases, mut rests) = (self.leases()?, rows::rests(&self.rests)?);
         for (address, owner, rest) in &mut rests {
-            let claiming = pools.iter().find(|pool| pool.claimed().contains(*address));
+            let claiming = pools.iter().find(|pool| pool.claims(*address));
             if let Some(pool) = claiming.filter(|pool| pool.name() != owner) {
                 *owner = pool.name().clone();
                 let record = codec::encode_rest(owner, rest);

@@ -136,7 +136,7 @@ fn open(path: &Path) -> io::Result<File> {
 fn shortened(patience: Duration) -> Duration {
     let nanoseconds = u32::try_from(clock_gettime(ClockId::Boottime).tv_nsec).unwrap_or_default();
     let draw = (std::process::id() ^ nanoseconds) % 100;
-    patience.saturating_sub(patience * draw / 1000)
+    patience.saturating_sub(patience / 1000 * draw)
 }
 
 fn now_ms() -> u64 {

@@ -159,9 +159,8 @@ impl Store {
         self.apply_where(wanted, &[])
     }
 
-    /// As [`Self::apply`], on a node where addresses may be in use already: if this creates the
-    /// store, these leases are in it from its first moment. One whose address is in no pool is left
-    /// out, as are all of them if there is a store.
+    /// As [`Self::apply`], on a node where addresses may be in use already: these leases are held
+    /// from the moment at which a pool has their addresses, unless somebody else holds them.
     ///
     /// # Errors
     ///
@@ -175,8 +174,7 @@ impl Store {
             let contents = Contents::default();
             let (changes, merged) = wanted.merge(&contents).map_err(ApplyError::Rejected)?;
             let contents = Contents::from(merged.clone()).holding(found);
-            self.location.create(&lock, |register| contents.write(register))?;
-            merged.write(&self.location.declared())?;
+            self.location.create(&lock, &merged, |register| contents.write(register))?;
             return Ok(changes);
         }
         let opened = self.location.open_locked(lock, Growth::Blocks)?;
@@ -189,6 +187,14 @@ impl Store {
             let is_different = changes.are_some();
             if is_different {
                 register.declare(&merged)?;
+                for lease in found {
+                    let pool = merged.pools.iter().find(|pool| pool.claims(lease.address));
+                    if let Some(pool) = pool
+                        && rows::lease(&register.leases, lease.address)?.is_none()
+                    {
+                        register.hold(&Lease { pool: pool.name().clone(), ..lease.clone() })?;
+                    }
+                }
             }
             Ok::<_, Unapplied>(Done { answer: changes, changed: is_different })
         });
@@ -334,7 +340,7 @@ impl Store {
             let pools = register.pools()?;
             let mut left = Vec::new();
             for lease in leases {
-                let pool = pools.iter().find(|pool| pool.claimed().contains(lease.address));
+                let pool = pools.iter().find(|pool| pool.claims(lease.address));
                 let held = rows::lease(&register.leases, lease.address)?;
                 match pool {
                     Some(pool) if held.as_ref().is_none_or(&may_replace) => {
@@ -436,28 +442,44 @@ impl Store {
         Ok(verdict)
     }
 
-    /// Moves the database aside, under a name that ends with the time, and answers that name, if
-    /// there was one. From here on nothing is handed out, until [`Self::replace`].
+    /// Moves the database aside, under a name that ends with the time, and answers that name, and
+    /// what was in it, as far as there was a database and it could be read. From here on nothing is
+    /// handed out, until [`Self::create`].
     ///
     /// # Errors
     ///
     /// Any [`Error`]: the database is where it was.
-    pub fn set_aside(&self, declared: &Declared) -> Result<Option<PathBuf>, Error> {
+    pub fn set_aside(
+        &self,
+        declared: &Declared,
+    ) -> Result<(Option<PathBuf>, Option<Contents>), Error> {
         create_directory(&self.location.directory)?;
-        let _lock = self.location.lock()?;
-        self.set_aside_locked(declared)
-    }
-
-    fn set_aside_locked(&self, declared: &Declared) -> Result<Option<PathBuf>, Error> {
+        let lock = self.location.lock()?;
         // First: from here on a missing database is a lost one.
         declared.write(&self.location.declared())?;
         let path = self.location.file();
         if !is_there(&path)? {
-            return Ok(None);
+            return Ok((None, None));
         }
+        let contents = self.location.peek(&lock).ok();
         let aside = self.location.aside((self.clock)().unix_seconds)?;
         rename(&path, &aside)?;
-        Ok(Some(aside))
+        Ok((Some(aside), contents))
+    }
+
+    /// Creates the store with these contents.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`] if there is a database already, for instance since somebody else was
+    /// faster. Any other [`Error`]: until a later call succeeds the store answers [`Error::Lost`],
+    /// and nothing is handed out.
+    pub fn create(&self, contents: &Contents) -> Result<(), Error> {
+        create_directory(&self.location.directory)?;
+        let lock = self.location.lock()?;
+        let declared =
+            Declared { pools: contents.pools.clone(), reserved: contents.reserved.clone() };
+        self.location.create(&lock, &declared, |register| contents.write(register))
     }
 
     /// Puts a new database with these contents in the place of the one there may be, which is set
@@ -465,15 +487,12 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Any [`Error`]: until a later call succeeds the store answers [`Error::Lost`], and nothing
-    /// is handed out.
+    /// As [`Self::set_aside`] and [`Self::create`].
     pub fn replace(&self, contents: &Contents) -> Result<Option<PathBuf>, Error> {
-        create_directory(&self.location.directory)?;
-        let lock = self.location.lock()?;
         let declared =
             Declared { pools: contents.pools.clone(), reserved: contents.reserved.clone() };
-        let aside = self.set_aside_locked(&declared)?;
-        self.location.create(&lock, |register| contents.write(register))?;
+        let (aside, _) = self.set_aside(&declared)?;
+        self.create(contents)?;
         Ok(aside)
     }
 

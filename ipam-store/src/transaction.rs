@@ -1,9 +1,11 @@
 //! One decision: one transaction from its begin to its durable end.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 
 use ipam_core::{
-    Attachment, Demand, Facts, Lease, NetnsRef, Policy, Stamp, WhyFreed, decide, reclaim,
+    Attachment, Demand, Facts, Lease, Ledger, NetnsRef, Policy, Stamp, WhyFreed, decide, reclaim,
 };
 use redb::Database;
 
@@ -77,7 +79,9 @@ pub(crate) fn allocate(
     now: &Stamp,
 ) -> Result<Done<Vec<Grant>>, Undecided> {
     let pools = register.pools()?;
-    let decision = decide(demands, &pools, policy, now.moment, register)?;
+    let asked = demands.iter().map(|demand| without_living_predecessor(register, demand));
+    let asked = asked.collect::<Outcome<Vec<Demand>>>()?;
+    let decision = decide(&asked, &pools, policy, now.moment, register)?;
     for address in &decision.woken {
         register.wake(*address)?;
     }
@@ -88,6 +92,28 @@ pub(crate) fn allocate(
         grants.push(Grant { lease, pool: grant.pool.clone() });
     }
     Ok(Done { answer: grants, changed: true })
+}
+
+/// The demand, without the pod's uid if an earlier sandbox of that pod still lives: its address is on
+/// an interface, and nobody may take it over.
+fn without_living_predecessor(register: &Register<'_>, demand: &Demand) -> Outcome<Demand> {
+    let mut asked = demand.clone();
+    if let Some(pod) = &mut asked.pod
+        && let Some(uid) = &pod.uid
+    {
+        let Attachment { network, ifname, .. } = &demand.attachment;
+        let lives = |lease: &Lease| lease.netns.as_ref().is_some_and(is_there);
+        if register.held_by_pod(uid, network, ifname)?.iter().any(lives) {
+            pod.uid = None;
+        }
+    }
+    Ok(asked)
+}
+
+/// Whether a namespace is still where it was.
+fn is_there(netns: &NetnsRef) -> bool {
+    let found = fs::metadata(&netns.path).map(|metadata| metadata.ino()).ok();
+    found.is_some() && found == netns.inode
 }
 
 /// Ends what an attachment holds.

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 use ipam_core::{
-    Asker, Attachment, Change, Demand, Facts, Lease, Policy, Pool, PoolSpec, Refused,
-    ValidAttachments,
+    Asker, Attachment, Change, Demand, Facts, Lease, NetnsRef, PodRef, Policy, Pool, PoolSpec,
+    Refused, ValidAttachments,
 };
 use ipam_store::{AllocateError, Declared, Error, Request, Store};
 use proptest::prelude::*;
@@ -336,4 +337,29 @@ fn a_compacted_file_is_smaller_and_says_the_same() {
     assert_eq!(store.verify(false).unwrap().faults, Vec::<String>::new());
     let (before, after) = store.compact(1 << 20).unwrap();
     assert!(before == after && after < 1 << 20, "small enough: {before} {after}");
+}
+
+/// A new sandbox has the address of the one before, unless that one still lives.
+#[test]
+fn an_address_is_taken_over_from_a_dead_sandbox_of_the_pod_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    store.apply(&pools([pool("p", "10.0.0.0/24", "10.0.0.5-10.0.0.9")])).unwrap();
+    let netns = dir.path().join("netns");
+    let add = |container: &str, netns: NetnsRef| {
+        let mut request = request(container);
+        let (namespace, name) = ("default".into(), "web".into());
+        request.demand.pod = Some(PodRef { namespace, name, uid: Some("u1".into()) });
+        request.netns = Some(netns);
+        store.allocate(&request).unwrap()[0].lease.address.to_string()
+    };
+    std::fs::write(&netns, "").unwrap();
+    let inode = std::fs::metadata(&netns).unwrap().ino();
+    let reference = |inode| NetnsRef { path: netns.display().to_string(), inode: Some(inode) };
+    assert_eq!(add("c1", reference(inode)), "10.0.0.5");
+    assert_eq!(add("c2", reference(inode + 1)), "10.0.0.6", "c1 lives");
+    assert_eq!(store.held_by(&attachment("c1")).unwrap().len(), 1);
+    std::fs::remove_file(&netns).unwrap();
+    assert_eq!(add("c3", reference(inode)), "10.0.0.5");
+    assert!(store.held_by(&attachment("c1")).unwrap().is_empty());
 }

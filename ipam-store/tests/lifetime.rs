@@ -221,7 +221,7 @@ fn a_database_that_is_gone_is_not_made_anew_by_anything_but_a_replacement() {
     assert!(matches!(store.release(&attachment("c1")), Err(Error::Lost { .. })));
     assert!(!dir.path().join("ipam.redb").exists());
     assert_eq!(store.declared().unwrap().unwrap(), Declared::pools([pool()]));
-    assert_eq!(store.set_aside(&Declared::pools([pool()])).unwrap(), None);
+    assert_eq!(store.set_aside(&Declared::pools([pool()])).unwrap(), (None, None));
     let contents = ipam_store::Contents::from(Declared::pools([pool()]));
     store.replace(&contents).unwrap();
     assert_eq!(given(&store, "c2").unwrap(), at(5));

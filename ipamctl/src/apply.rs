@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use ipam_core::{Change, Lease};
+use ipam_core::{Change, Lease, Pool};
 use ipam_store::{ApplyError, Declared, Error, Store};
 
 use crate::documents::Documents;
@@ -54,16 +54,28 @@ pub(crate) fn run(
     bail!("nothing was stored:\n  {}", faults.join("\n  "))
 }
 
-/// The leases that a new store begins with: this node may have had one before.
+/// The leases of addresses that are in use without being held: this node may have had a store
+/// before, or pods of another allocator.
 fn in_use(store: &Store, sources: &Sources, wanted: &Declared) -> Result<Vec<Lease>> {
-    if !matches!(store.contents(), Err(Error::Missing { .. })) {
+    let (pools, held) = match store.contents() {
+        Ok(contents) => (contents.pools, contents.leases),
+        Err(Error::Missing { .. }) => (Vec::new(), Vec::new()),
+        // What is wrong is said by the attempt to apply.
+        Err(_) => return Ok(Vec::new()),
+    };
+    let changed: Vec<Pool> =
+        wanted.pools.iter().filter(|pool| !pools.contains(pool)).cloned().collect();
+    if changed.is_empty() {
         return Ok(Vec::new());
     }
-    let evidence = Evidence::gather(sources, &wanted.pools, &[])?;
-    for note in evidence.notes {
+    let evidence = Evidence::gather(sources, &changed, &held)?;
+    let is_held = |address| held.iter().any(|lease| lease.address == address);
+    let leases = evidence.leases.into_values().filter(|lease| !is_held(lease.address));
+    let leases: Vec<Lease> = leases.collect();
+    let is_new = pools.is_empty();
+    for note in evidence.notes.iter().filter(|_| is_new || !leases.is_empty()) {
         writeln!(io::stderr(), "ipamctl: {note}")?;
     }
-    let leases: Vec<Lease> = evidence.leases.into_values().collect();
     if !leases.is_empty() {
         let count = leases.len();
         writeln!(io::stderr(), "ipamctl: {count} addresses are in use on this node already: held")?;

@@ -113,7 +113,7 @@ impl Evidence {
             self.notes.push(format!("{file}: its network namespace is gone: left out"));
             return;
         }
-        if netns.is_none() && is_older_than_boot(&result.file, &alive.now) {
+        if is_older_than_boot(&result.file, &alive.now) {
             self.notes.push(format!("{file}: it is of an earlier boot: left out"));
             return;
         }
@@ -208,7 +208,7 @@ impl Evidence {
 impl Alive<'_> {
     /// The namespace at a path, if it lives.
     fn netns(&self, path: &str) -> Option<NetnsRef> {
-        let found = self.census.namespaces().iter().find(|netns| {
+        let found = self.census.namespaces().iter().filter(|netns| !netns.own).find(|netns| {
             netns.mounts.contains(Path::new(path))
                 || path
                     .strip_prefix("/var/run/")
@@ -241,8 +241,7 @@ pub(crate) fn living(
     pools: &[Pool],
     claims: &[Lease],
 ) -> Result<(Vec<Lease>, Vec<Lease>)> {
-    let caches = Sources { caches: Vec::new(), ..sources.clone() };
-    let evidence = Evidence::gather(&caches, pools, claims)?;
+    let evidence = Evidence::gather(sources, pools, claims)?;
     let lives = |claim: &&Lease| {
         evidence.leases.get(&claim.address).is_some_and(|lease| lease.netns.is_some())
     };
@@ -255,7 +254,7 @@ pub(crate) fn living(
 }
 
 fn pool_of(pools: &[Pool], address: IpAddr) -> Option<&PoolName> {
-    pools.iter().find(|pool| pool.claimed().contains(address)).map(Pool::name)
+    pools.iter().find(|pool| pool.claims(address)).map(Pool::name)
 }
 
 fn reference(netns: &LiveNetns) -> NetnsRef {

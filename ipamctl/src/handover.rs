@@ -120,7 +120,7 @@ pub(crate) fn import(
             writeln!(out, "{oddity}")?;
         }
         for Reservation { address, container, ifname } in found.reservations {
-            let Some(pool) = pools.iter().find(|pool| pool.claimed().contains(address)) else {
+            let Some(pool) = pools.iter().find(|pool| pool.claims(address)) else {
                 writeln!(out, "{address} of {network}: no pool has it: left out")?;
                 continue;
             };

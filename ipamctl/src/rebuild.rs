@@ -53,17 +53,18 @@ pub(crate) fn rebuild(store: &Store, options: &Rebuild, out: &mut dyn Write) -> 
     };
     let declared = declared(store, export.as_ref())?;
     if options.dry_run {
-        let evidence = gather(&options.sources, &declared, export.as_ref())?;
+        let evidence = gather(&options.sources, &declared, &known(export.as_ref(), None))?;
         return tell(&evidence, "would be held", out);
     }
     refuse_if_readable(store, options.force)?;
-    // First: whoever asks meanwhile is refused, so that nothing changes under our eyes.
-    let aside = store.set_aside(&declared)?;
-    let evidence = gather(&options.sources, &declared, export.as_ref())?;
-    let leases: Vec<Lease> = evidence.leases.values().cloned().collect();
-    let contents = contents(declared, export).holding(&leases);
-    store.replace(&contents)?;
+    // Whatever cannot be seen of the node is found out while the database is still where it was.
+    gather(&options.sources, &declared, &known(export.as_ref(), None))?;
+    // Then: whoever asks meanwhile is refused, so that nothing changes under our eyes.
+    let (aside, before) = store.set_aside(&declared)?;
     tell_aside(aside.as_deref(), out)?;
+    let evidence = gather(&options.sources, &declared, &known(export.as_ref(), before))?;
+    let leases: Vec<Lease> = evidence.leases.values().cloned().collect();
+    store.create(&contents(declared, export).holding(&leases))?;
     tell(&evidence, "held", out)
 }
 
@@ -71,14 +72,15 @@ pub(crate) fn restore(store: &Store, options: &Restore, out: &mut dyn Write) -> 
     let export = read(&options.file)?;
     let declared = Declared { pools: export.pools.clone(), reserved: export.reserved.clone() };
     refuse_if_readable(store, options.force)?;
-    let aside = store.set_aside(&declared)?;
-    // What lives now and was not written down then must not be given to anybody else.
-    let evidence = gather(&options.sources, &declared, Some(&export))?;
-    let leases: Vec<Lease> = evidence.leases.values().cloned().collect();
-    let written = Contents { leases: export.leases.clone(), ..contents(declared, Some(export)) };
-    let contents = written.holding(&leases);
-    store.replace(&contents)?;
+    gather(&options.sources, &declared, &known(Some(&export), None))?;
+    let (aside, before) = store.set_aside(&declared)?;
     tell_aside(aside.as_deref(), out)?;
+    // What lives now goes first: who held its address when the export was written does not any more.
+    let evidence = gather(&options.sources, &declared, &known(Some(&export), before))?;
+    let living: Vec<Lease> = evidence.leases.values().cloned().collect();
+    let written = export.leases.clone();
+    let contents = contents(declared, Some(export)).holding(&living).holding(&written);
+    store.create(&contents)?;
     writeln!(
         out,
         "restored: {} pools, {} leases, {} resting addresses",
@@ -95,15 +97,25 @@ fn refuse_if_readable(store: &Store, force: bool) -> Result<()> {
             "the database in {} can be read: check it with `ipamctl verify`, or say --force",
             store.directory().display()
         ),
-        Err(error @ (Error::Busy { .. } | Error::Newer { .. } | Error::Foreign { .. })) => {
-            Err(error.into())
+        Ok(_) | Err(Error::Missing { .. }) => Ok(()),
+        Err(error) if error.needs_rebuild() || force => {
+            writeln!(io::stderr(), "ipamctl: {error}")?;
+            Ok(())
         }
-        _ => Ok(()),
+        // A file that could not be read this time may be whole.
+        Err(error) => Err(error.into()),
     }
 }
 
-fn gather(sources: &Sources, declared: &Declared, export: Option<&Export>) -> Result<Evidence> {
-    let known = export.map_or(&[][..], |export| &export.leases);
+/// The leases that were written down: in the database as it was set aside, as far as it could be
+/// read, then in the export.
+fn known(export: Option<&Export>, before: Option<Contents>) -> Vec<Lease> {
+    let mut known = before.map(|contents| contents.leases).unwrap_or_default();
+    known.extend(export.into_iter().flat_map(|export| export.leases.iter().cloned()));
+    known
+}
+
+fn gather(sources: &Sources, declared: &Declared, known: &[Lease]) -> Result<Evidence> {
     Evidence::gather(sources, &declared.pools, known)
 }
 
