@@ -35,16 +35,21 @@ use ipam_core::{Asker, Attachment, Demand, Hints, NameError, PodRef, Refused, Va
 use ipam_store::{AllocateError, Grant, Request, Store};
 
 mod allocation;
+mod busy;
 mod config;
+mod delegate;
+mod exhaustion;
 mod failure;
 mod healing;
 mod netns;
 mod report;
 
 pub use allocation::Allocation;
+pub use busy::another;
 pub use config::{
     DEFAULT_DATA_DIR, DEFAULT_GRACE_SECONDS, DEFAULT_LOCK_TIMEOUT, IPAM_TYPE, IpamConfig, Place,
 };
+pub use delegate::Delegate;
 pub use failure::{ALREADY_HELD, NO_POOL, NOT_HELD, STORE};
 
 /// Gives the attachment of an ADD its addresses, durably, before it answers.
@@ -171,7 +176,7 @@ pub fn gc(request: &GcRequest) -> Result<(), Error> {
 }
 
 /// Answers whether an ADD could be decided: whether the database can be read. A full pool is no
-/// failure: runtimes would report the node as not ready.
+/// failure, unless `ipam.statusOnExhaustion` says so: runtimes would report the node as not ready.
 ///
 /// # Errors
 ///
@@ -180,7 +185,8 @@ pub fn status(request: &StatusRequest) -> Result<(), Error> {
     let store = Place::new(&request.config)?.store();
     match store.counters() {
         // Somebody works with it at this moment.
-        Ok(_) | Err(ipam_store::Error::Busy { .. }) => Ok(()),
+        Err(ipam_store::Error::Busy { .. }) => Ok(()),
+        Ok(counters) => exhaustion::status(&request.config, &store, &counters),
         Err(error) => Err(Error::new(Code::NOT_AVAILABLE, error.to_string())),
     }
 }

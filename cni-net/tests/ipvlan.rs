@@ -28,7 +28,10 @@ fn a_pods_link_lives_and_goes() {
         mac: parent.mac,
         mtu: 1400,
         up: false,
+        carrier: false,
+        master: None,
         parent: Some(parent.index),
+        parent_elsewhere: true,
         ipvlan_mode: Some(IpvlanMode::L2),
         ipvlan_flag: Some(IpvlanFlag::Bridge),
     };

@@ -26,6 +26,7 @@
 //! # }
 //! ```
 
+mod capture;
 mod carrier;
 mod check;
 pub mod deployment;
@@ -46,8 +47,10 @@ mod runtime;
 pub mod seed;
 mod snapshot;
 mod step;
+mod trace;
 mod vpc;
 
+pub use capture::Capture;
 pub use description::{Arp, Cloud, Cluster, Nat, NicSpec, NodeSpec, OutsideSpec, PodSpec, VSwitch};
 pub use lab::Lab;
 pub use mac::Mac;
@@ -60,4 +63,5 @@ pub use plugin_dir::{PLUGIN_DIR, plugin_dir};
 pub use pod::Pod;
 pub use runtime::{Answer, Call, Running, Runtime};
 pub use snapshot::Snapshot;
+pub use trace::Trace;
 pub use vpc::{NicDrops, Vpc, VpcDrops};

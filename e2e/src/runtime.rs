@@ -36,6 +36,8 @@ pub struct Call {
     pub args: String,
     /// What is on the plugin's standard input.
     pub conf: String,
+    /// Further variables of its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 /// A plugin that runs. Dropping it kills the plugin.
@@ -182,6 +184,7 @@ impl<'node> Runtime<'node> {
             .env("CNI_IFNAME", &call.interface)
             .env("CNI_ARGS", &call.args)
             .env("CNI_PATH", &self.plugin_dir)
+            .envs(call.environment.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -217,6 +220,7 @@ impl Call {
             interface: String::new(),
             args: String::new(),
             conf: conf.to_owned(),
+            environment: Vec::new(),
         }
     }
 }

@@ -63,10 +63,17 @@ fn a_broken_configuration_or_environment_is_an_error_object_with_the_specs_code(
     for (expected, part, answer) in [
         (1, "incompatible CNI versions", changed(&|c| c["cniVersion"] = json!("0.9.0"))?),
         (7, "name", changed(&|c| c["name"] = json!("a/b"))?),
-        (7, "master", changed(&|c| c["master"] = Value::Null)?),
-        (7, "this node has no such link", changed(&|c| c["master"] = json!("eth9"))?),
+        (
+            7,
+            "master eth9: this node has no such link; it has [eth0, eth1]: correct master",
+            changed(&|c| c["master"] = json!("eth9"))?,
+        ),
+        (7, "flag", changed(&|c| c["flag"] = json!("open"))?),
+        (7, "mtu 9000 is above the 1500", changed(&|c| c["mtu"] = json!(9000))?),
+        (7, "no addresses: set ipam.type", changed(&|c| c["ipam"] = Value::Null)?),
         (7, "mode", changed(&|c| c["mode"] = json!("l7"))?),
         (7, "ipam.type", changed(&|c| c["ipam"]["type"] = json!("dhcp"))?),
+        (7, "CNI_PATH has no such plugin", changed(&|c| c["ipam"]["type"] = json!("nowhere"))?),
         (7, "ipam.nodeName", changed(&|c| c["ipam"]["nodeName"] = json!(""))?),
         (101, "no database at", changed(&|c| c["ipam"]["dataDir"] = json!("/nowhere"))?),
     ] {

@@ -37,7 +37,13 @@ const TABLE: &[(&str, &str, Kernel)] = &[
     ("cni-net", "ipvlan", Kernel::Ipvlan),
     ("e2e", "lab", Kernel::Host),
     ("e2e", "refusals", Kernel::Host),
+    ("e2e", "ipvlan_missing", Kernel::HostWithoutIpvlan),
     ("e2e", "ipvlan", Kernel::Ipvlan),
+    ("e2e", "ipvlan_busy", Kernel::Ipvlan),
+    ("e2e", "ipvlan_faults", Kernel::Ipvlan),
+    ("e2e", "ipvlan_ipv6", Kernel::Ipvlan),
+    ("e2e", "ipvlan_letter", Kernel::Ipvlan),
+    ("e2e", "ipvlan_master", Kernel::Ipvlan),
 ];
 
 /// Test executables by where they run.

@@ -200,6 +200,7 @@ mod tests {
             ("mount", "mount"),
             ("nft", "nftables"),
             ("ping", "iputils-ping"),
+            ("tcpdump", "tcpdump"),
             ("umount", "mount"),
         ];
         let mut files = Vec::new();
