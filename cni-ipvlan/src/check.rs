@@ -171,7 +171,10 @@ mod tests {
     #[test]
     fn each_difference_is_named() {
         for (expected, differences) in [
-            ("it is a link of kind veth, not ipvlan", changed(|f| f.link.kind = Some("veth".into()))),
+            (
+                "it is a link of kind veth, not ipvlan",
+                changed(|f| f.link.kind = Some("veth".into())),
+            ),
             ("it is a link of kind hardware, not ipvlan", changed(|f| f.link.kind = None)),
             ("it is down", changed(|f| f.link.up = false)),
             ("its mode is l3, not l2", changed(|f| f.link.ipvlan_mode = Some(IpvlanMode::L3))),
@@ -191,7 +194,10 @@ mod tests {
                 "route 0.0.0.0/0 via 10.0.0.1 is missing in every table",
                 changed(|f| f.routes[0].via = Some("10.0.0.2".parse().unwrap())),
             ),
-            ("route 10.9.0.0/16 is missing in every table", changed(|f| f.routes.retain(|it| it.dst.prefix_len() != 16))),
+            (
+                "route 10.9.0.0/16 is missing in every table",
+                changed(|f| f.routes.retain(|it| it.dst.prefix_len() != 16)),
+            ),
         ] {
             assert_eq!(differences, [expected]);
         }

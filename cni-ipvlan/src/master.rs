@@ -78,8 +78,7 @@ fn of_default_route(config: &IpvlanConfig, socket: &mut Netlink) -> Result<Link,
 /// The link of the IPv4 default route, else of the IPv6 one: each with the lowest metric.
 fn first_default(routes: &[Route]) -> Option<u32> {
     let of_family = |is_family: fn(&IpNet) -> bool| {
-        let defaults =
-            routes.iter().filter(|it| it.dst.prefix_len() == 0 && is_family(&it.dst));
+        let defaults = routes.iter().filter(|it| it.dst.prefix_len() == 0 && is_family(&it.dst));
         defaults.min_by_key(|route| route.metric.unwrap_or(0)).map(|route| route.index)
     };
     of_family(|dst| matches!(dst, IpNet::V4(_)))

@@ -63,7 +63,8 @@ pub(crate) fn check(
 /// is.
 pub(crate) fn busy(master: &Link, macvlans: &[Link], port_of: Option<&Link>) -> Error {
     let name = &master.name;
-    let on_it = macvlans.iter().filter(|it| it.parent == Some(master.index) && !it.parent_elsewhere);
+    let on_it =
+        macvlans.iter().filter(|it| it.parent == Some(master.index) && !it.parent_elsewhere);
     let on_it: Vec<_> = on_it.map(|link| link.name.as_str()).collect();
     let user = match port_of {
         Some(link) => {

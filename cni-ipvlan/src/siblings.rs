@@ -25,7 +25,8 @@ pub(crate) fn port(
 ) -> Option<Port> {
     // What cannot be looked at tells nothing; the kernel has the last word anyway.
     let own = outside.ipvlan_links().unwrap_or_default();
-    if let Some(link) = own.iter().find(|it| it.parent == Some(master.index) && !it.parent_elsewhere)
+    if let Some(link) =
+        own.iter().find(|it| it.parent == Some(master.index) && !it.parent_elsewhere)
     {
         return read(link, "beside it");
     }

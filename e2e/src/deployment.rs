@@ -141,12 +141,7 @@ impl<'lab> Deployment<'lab> {
     /// # Errors
     ///
     /// As [`Self::add`].
-    pub fn call(
-        &self,
-        verb: &str,
-        pod: &Pod,
-        change: impl FnOnce(&mut Value),
-    ) -> Result<Answer> {
+    pub fn call(&self, verb: &str, pod: &Pod, change: impl FnOnce(&mut Value)) -> Result<Answer> {
         let mut configuration = self.configuration_of(pod)?;
         change(&mut configuration);
         let call = Call::of(verb, PLUGIN, &configuration.to_string(), pod, INTERFACE);

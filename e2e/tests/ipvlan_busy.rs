@@ -64,7 +64,8 @@ fn a_dynamic_add_steps_over_an_address_that_a_dead_namespace_keeps() -> Result<(
 }
 
 #[test]
-fn the_only_address_is_error_11_with_its_place_and_works_once_the_namespace_is_gone() -> Result<()> {
+fn the_only_address_is_error_11_with_its_place_and_works_once_the_namespace_is_gone() -> Result<()>
+{
     let lab = Lab::start(&seed::cluster())?;
     let deployment = Deployment::start(&lab, &pool(1))?;
     let keeper = dead_pod(&lab, &deployment)?;

@@ -145,7 +145,9 @@ fn an_add_that_is_told_to_end_is_whole_or_takes_all_back() -> Result<()> {
         let changes = before.changes(&Trace::of(&lab, &deployment, pod)?);
         assert_eq!(changes, Vec::<String>::new(), "{answer:?}");
     }
-    println!("of {SIGNALS} ADDs {taken_back} took all back, {ended} ended at once, {done} were whole");
+    println!(
+        "of {SIGNALS} ADDs {taken_back} took all back, {ended} ended at once, {done} were whole"
+    );
     assert!(taken_back > 0, "no signal met an ADD at work");
     Ok(())
 }

@@ -133,10 +133,8 @@ fn ipv6_costs_an_add_less_than_fifty_milliseconds() -> Result<()> {
     let upstream = |v4: bool, v6: bool| {
         let v4_range = json!([{"subnet": "10.66.0.0/24", "gateway": "10.66.0.1"}]);
         let v6_range = json!([{"subnet": "fd00:66::/64", "gateway": "fd00:66::fd"}]);
-        let stacks = [
-            (v4, v4_range, json!({"dst": "0.0.0.0/0"})),
-            (v6, v6_range, json!({"dst": "::/0"})),
-        ];
+        let stacks =
+            [(v4, v4_range, json!({"dst": "0.0.0.0/0"})), (v6, v6_range, json!({"dst": "::/0"}))];
         let wanted = || stacks.iter().filter(|(wanted, ..)| *wanted);
         let ranges: Vec<_> = wanted().map(|(_, range, _)| range).collect();
         let routes: Vec<_> = wanted().map(|(.., route)| route).collect();

@@ -185,18 +185,26 @@ fn a_chains_addresses_go_on_the_interface_when_there_is_no_ipam() -> Result<()> 
     let lab = Lab::start(&seed::cluster())?;
     let pod = &lab.pods()[0];
     let results = [
-        ("0.2.0", json!({"ip4": {"ip": "10.5.0.7/24", "gateway": "10.5.0.1",
-            "routes": [{"dst": "0.0.0.0/0"}]}})),
-        ("0.4.0", json!({"interfaces": [{"name": "eth0"}],
+        (
+            "0.2.0",
+            json!({"ip4": {"ip": "10.5.0.7/24", "gateway": "10.5.0.1",
+            "routes": [{"dst": "0.0.0.0/0"}]}}),
+        ),
+        (
+            "0.4.0",
+            json!({"interfaces": [{"name": "eth0"}],
             "ips": [{"version": "4", "address": "10.5.0.7/24", "gateway": "10.5.0.1",
-            "interface": 0}], "routes": [{"dst": "0.0.0.0/0"}]})),
-        ("1.1.0", json!({"interfaces": [{"name": "eth0", "mtu": 1500}],
+            "interface": 0}], "routes": [{"dst": "0.0.0.0/0"}]}),
+        ),
+        (
+            "1.1.0",
+            json!({"interfaces": [{"name": "eth0", "mtu": 1500}],
             "ips": [{"address": "10.5.0.7/24", "gateway": "10.5.0.1", "interface": 0}],
-            "routes": [{"dst": "0.0.0.0/0"}]})),
+            "routes": [{"dst": "0.0.0.0/0"}]}),
+        ),
     ];
     for (version, mut prev_result) in results {
-        let deployment =
-            Deployment::start(&lab, seed::DUAL_STACK_POOLS)?.with_cni_version(version);
+        let deployment = Deployment::start(&lab, seed::DUAL_STACK_POOLS)?.with_cni_version(version);
         prev_result["cniVersion"] = json!(version);
         let before = Trace::of(&lab, &deployment, pod)?;
         let chained = |configuration: &mut Value| {
