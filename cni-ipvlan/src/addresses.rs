@@ -18,9 +18,8 @@ pub(crate) fn add(ipam: &Ipam, request: &AddRequest) -> Result<AddResult, Error>
     match ipam {
         Ipam::Own => Ok(cni_ipam::add(request)?.to_result()),
         Ipam::Delegated(plugin) => {
-            let text = request.config.raw().to_string();
-            let delegate = delegate(plugin, &request.path, &text);
-            let given = delegate.run(Verb::Add).and_then(|stdout| AddResult::parse(&stdout));
+            let ask = |verb| ask(plugin, verb, &request.path, request.config.raw());
+            let given = ask(Verb::Add).and_then(|stdout| AddResult::parse(&stdout));
             let given = given.and_then(|given| {
                 if given.ips.is_empty() {
                     let msg = format!("plugin {plugin} gave no address: see its configuration");
@@ -29,7 +28,7 @@ pub(crate) fn add(ipam: &Ipam, request: &AddRequest) -> Result<AddResult, Error>
                 Ok(given)
             });
             // It may hold something all the same (specification, section 4).
-            given.map_err(|error| after(error, delegate.run(Verb::Del).map(drop)))
+            given.map_err(|error| after(error, ask(Verb::Del).map(drop)))
         }
         Ipam::Previous => match &request.config.prev_result {
             Some(result) if !result.ips.is_empty() => Ok(result.clone()),
@@ -66,60 +65,78 @@ pub(crate) fn cancel(ipam: &Ipam, request: &AddRequest) -> Result<(), Error> {
     match ipam {
         Ipam::Own => cni_ipam::cancel(request),
         Ipam::Delegated(plugin) => {
-            let text = request.config.raw().to_string();
-            delegate(plugin, &request.path, &text).run(Verb::Del).map(drop)
+            ask(plugin, Verb::Del, &request.path, request.config.raw()).map(drop)
         }
         Ipam::Previous => Ok(()),
     }
 }
 
+/// Frees what the attachment holds; nothing is success.
+///
+/// # Errors
+/// It is still held.
 pub(crate) fn del(request: &DelRequest) -> Result<(), Error> {
     match Ipam::for_del(&request.config) {
-        Ok(Ipam::Own) => cni_ipam::del(request),
+        // Without `ipam` too: it may have been there when the ADD ran, and where there is no
+        // database nothing is asked.
+        Ok(Ipam::Own | Ipam::Previous) => cni_ipam::del(request),
         Ok(Ipam::Delegated(plugin)) => {
-            let text = request.config.raw().to_string();
-            delegate(&plugin, &request.path, &text).run(Verb::Del).map(drop)
+            ask(&plugin, Verb::Del, &request.path, request.config.raw()).map(drop)
         }
         // What no ADD accepts holds nothing.
-        Ok(Ipam::Previous) | Err(_) => Ok(()),
+        Err(_) => Ok(()),
     }
 }
 
+/// Answers whether the attachment holds what `prevResult` says.
+///
+/// # Errors
+/// What differs, or the delegate's.
 pub(crate) fn check(ipam: &Ipam, request: &CheckRequest) -> Result<(), Error> {
     match ipam {
         Ipam::Own => cni_ipam::check(request),
         Ipam::Delegated(plugin) => {
-            let text = request.config.raw().to_string();
-            delegate(plugin, &request.path, &text).run(Verb::Check).map(drop)
+            ask(plugin, Verb::Check, &request.path, request.config.raw()).map(drop)
         }
         Ipam::Previous => Ok(()),
     }
 }
 
+/// Frees what no listed attachment holds.
+///
+/// # Errors
+/// As the owner of the addresses says.
 pub(crate) fn gc(ipam: &Ipam, request: &GcRequest) -> Result<(), Error> {
     match ipam {
         Ipam::Own => cni_ipam::gc(request),
         Ipam::Delegated(plugin) => {
-            let text = request.config.raw().to_string();
-            delegate(plugin, &request.path, &text).run(Verb::Gc).map(drop)
+            ask(plugin, Verb::Gc, &request.path, request.config.raw()).map(drop)
         }
         Ipam::Previous => Ok(()),
     }
 }
 
+/// Answers whether an ADD could get addresses.
+///
+/// # Errors
+/// As the owner of the addresses says.
 pub(crate) fn status(ipam: &Ipam, request: &StatusRequest) -> Result<(), Error> {
     match ipam {
         Ipam::Own => cni_ipam::status(request),
         Ipam::Delegated(plugin) => {
-            let text = request.config.raw().to_string();
-            delegate(plugin, &request.path, &text).run(Verb::Status).map(drop)
+            ask(plugin, Verb::Status, &request.path, request.config.raw()).map(drop)
         }
         Ipam::Previous => Ok(()),
     }
 }
 
-fn delegate<'a>(plugin: &'a str, path: &'a [PathBuf], configuration: &'a str) -> Delegate<'a> {
-    Delegate { plugin, path, configuration }
+fn ask(
+    plugin: &str,
+    verb: Verb,
+    path: &[PathBuf],
+    configuration: &impl ToString,
+) -> Result<Vec<u8>, Error> {
+    Delegate { plugin, path, configuration: &configuration.to_string() }.run(verb)
 }
 
 /// The error, with what could not be taken back after it.

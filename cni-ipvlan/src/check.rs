@@ -13,6 +13,8 @@ use crate::plan::gateway_of;
 pub(crate) struct Found {
     /// The interface.
     pub(crate) link: Link,
+    /// The number by which the pod knows the master's namespace; `None` if that is the pod's own.
+    pub(crate) netns_of_master: Option<i32>,
     /// Its addresses.
     pub(crate) addresses: Vec<IpNet>,
     /// The pod's routes, of all tables.
@@ -28,7 +30,7 @@ pub(crate) fn differences(
     result: &AddResult,
     found: &Found,
 ) -> Vec<String> {
-    let mut all = of_link(config, master, interface, &found.link);
+    let mut all = of_link(config, master, interface, found);
     let position = result.interfaces.iter().position(|it| it == interface);
     for ip in result.ips.iter().filter(|ip| ip.interface.is_none() || ip.interface == position) {
         if !found.addresses.contains(&ip.address) {
@@ -57,8 +59,9 @@ fn of_link(
     config: &IpvlanConfig,
     master: &Link,
     interface: &Interface,
-    link: &Link,
+    found: &Found,
 ) -> Vec<String> {
+    let link = &found.link;
     let kind = link.kind.as_deref().unwrap_or("hardware");
     if kind != IPVLAN {
         return vec![format!("it is a link of kind {kind}, not ipvlan")];
@@ -71,7 +74,7 @@ fn of_link(
         let mode = link.ipvlan_mode.map(|mode| mode.to_string()).unwrap_or_default();
         all.push(format!("its mode is {mode}, not {}", config.mode));
     }
-    if link.parent != Some(master.index) || link.parent_elsewhere == config.link_in_container {
+    if link.parent != Some(master.index) || link.parent_netns != found.netns_of_master {
         let name = &master.name;
         all.push(format!("its parent is not {name} (index {})", master.index));
     }
@@ -138,11 +141,12 @@ mod tests {
                 kind: Some("ipvlan".into()),
                 mac: Some(MacAddr([2, 0, 0, 0, 0, 1])),
                 parent: Some(2),
-                parent_elsewhere: true,
+                parent_netns: Some(0),
                 ipvlan_mode: Some(IpvlanMode::L2),
                 ipvlan_flag: Some(IpvlanFlag::Bridge),
                 ..link(INDEX, "eth0")
             },
+            netns_of_master: Some(0),
             addresses: vec!["10.0.0.5/24".parse().unwrap(), "fd00::5/64".parse().unwrap()],
             routes: vec![
                 route("0.0.0.0/0", Some("10.0.0.1"), 100),
@@ -179,7 +183,7 @@ mod tests {
             ("it is down", changed(|f| f.link.up = false)),
             ("its mode is l3, not l2", changed(|f| f.link.ipvlan_mode = Some(IpvlanMode::L3))),
             ("its parent is not ens5 (index 2)", changed(|f| f.link.parent = Some(3))),
-            ("its parent is not ens5 (index 2)", changed(|f| f.link.parent_elsewhere = false)),
+            ("its parent is not ens5 (index 2)", changed(|f| f.link.parent_netns = Some(1))),
             ("its MTU is 1400, not 1500", changed(|f| f.link.mtu = 1400)),
             (
                 "its MAC is 02:00:00:00:00:02, not 02:00:00:00:00:01",

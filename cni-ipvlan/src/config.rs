@@ -118,15 +118,15 @@ fn parsed<T: std::str::FromStr<Err: fmt::Display>>(
 impl Ipam {
     /// As every verb but DEL reads it.
     pub(crate) fn new(config: &NetworkConfig) -> Result<Self, Error> {
-        Self::of(config.plugin()?)
+        Self::of(config.plugin()?, &config.plugin_type)
     }
 
     /// For DEL.
     pub(crate) fn for_del(config: &DelConfig) -> Result<Self, Error> {
-        Self::of(config.plugin())
+        Self::of(config.plugin(), &config.plugin_type)
     }
 
-    fn of(raw: OfIpam) -> Result<Self, Error> {
+    fn of(raw: OfIpam, own: &str) -> Result<Self, Error> {
         match raw.ipam.unwrap_or_default().kind {
             None => Ok(Self::Previous),
             Some(kind) if kind.is_empty() => Ok(Self::Previous),
@@ -135,6 +135,10 @@ impl Ipam {
                 let msg = "ipam.type \"dhcp\": a DHCP server tells its clients apart by their \
                            MACs, and all ipvlan links of a NIC have one: use cni-ipam, host-local \
                            or static";
+                Err(Error::new(Code::INVALID_CONFIG, msg))
+            }
+            Some(kind) if kind == own => {
+                let msg = format!("ipam.type {kind:?}: this plugin gives no addresses to itself");
                 Err(Error::new(Code::INVALID_CONFIG, msg))
             }
             Some(kind) => Ok(Self::Delegated(kind)),
@@ -224,6 +228,14 @@ mod tests {
             assert_eq!(error.code, Code::INVALID_CONFIG, "{error}");
             assert!(error.msg.contains(expected), "{error}");
         }
+    }
+
+    /// It would start itself for ever.
+    #[test]
+    fn the_plugin_is_not_its_own_delegate() {
+        let error = config(r#","ipam":{"type":"cni-ipvlan"}"#).unwrap_err();
+        assert_eq!(error.code, Code::INVALID_CONFIG);
+        assert!(error.msg.contains("to itself"), "{error}");
     }
 
     #[test]

@@ -49,8 +49,9 @@ impl Plugin for Ipvlan {
         let mut inside = pod.netlink().map_err(kernel)?;
         let mut outside = namespace_of_master(&config, &pod)?;
         let master = master::find(&config, request.config.prev_result.as_ref(), &mut outside)?;
-        let own = if config.link_in_container { pod.id() } else { own()? };
-        let port = siblings::port(&master, &mut outside, &request.netns, &[own]);
+        let own = Netns::current().map_err(kernel)?;
+        let of_master = if config.link_in_container { &pod } else { &own };
+        let port = siblings::port(&master, (&mut outside, of_master), &request.netns);
         if let Some(warning) = precheck::check(&config, &master, port.as_ref())? {
             warn(&warning);
         }
@@ -141,7 +142,13 @@ impl Plugin for Ipvlan {
         };
         let addresses = inside.addresses(link.index).map_err(kernel)?;
         let routes = inside.routes(None).map_err(kernel)?;
-        let found = Found { link, addresses, routes };
+        let netns_of_master = if config.link_in_container {
+            None
+        } else {
+            let own = Netns::current().map_err(kernel)?;
+            inside.netns_number(&own).map_err(kernel)?
+        };
+        let found = Found { link, netns_of_master, addresses, routes };
         let all = differences(&config, &master, interface, result, &found);
         if all.is_empty() {
             return Ok(());

@@ -64,7 +64,7 @@ pub(crate) fn check(
 pub(crate) fn busy(master: &Link, macvlans: &[Link], port_of: Option<&Link>) -> Error {
     let name = &master.name;
     let on_it =
-        macvlans.iter().filter(|it| it.parent == Some(master.index) && !it.parent_elsewhere);
+        macvlans.iter().filter(|it| it.parent == Some(master.index) && it.parent_netns.is_none());
     let on_it: Vec<_> = on_it.map(|link| link.name.as_str()).collect();
     let user = match port_of {
         Some(link) => {
@@ -99,7 +99,7 @@ pub(crate) mod tests {
             carrier: true,
             master: None,
             parent: None,
-            parent_elsewhere: false,
+            parent_netns: None,
             ipvlan_mode: None,
             ipvlan_flag: None,
         }
@@ -170,7 +170,7 @@ pub(crate) mod tests {
     fn a_busy_master_names_its_user() {
         let eth0 = link(2, "eth0");
         let macvlan = Link { parent: Some(2), ..link(5, "mv0") };
-        let elsewhere = Link { parent_elsewhere: true, ..macvlan.clone() };
+        let elsewhere = Link { parent_netns: Some(0), ..macvlan.clone() };
         let other = Link { parent: Some(3), ..link(6, "mv1") };
         assert_eq!(
             busy(&eth0, &[macvlan, other], None).to_string(),

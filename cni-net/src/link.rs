@@ -36,8 +36,9 @@ pub struct Link {
     /// The index of the link below (of an ipvlan or macvlan: its parent; of a veth: its peer).
     /// It counts in the namespace where that link is, which may be another than this link's.
     pub parent: Option<u32>,
-    /// Whether the link below is in another namespace.
-    pub parent_elsewhere: bool,
+    /// Where the link below is, if not in this namespace: the number by which this namespace
+    /// knows that one, see [`Netlink::netns_number`].
+    pub parent_netns: Option<i32>,
     /// The mode; `None` unless this is an ipvlan link.
     pub ipvlan_mode: Option<IpvlanMode>,
     /// The isolation among the parent's links; `None` unless this is an ipvlan link.
@@ -175,7 +176,7 @@ impl From<LinkMessage> for Link {
             carrier: message.header.flags.contains(LinkFlags::LowerUp),
             master: None,
             parent: None,
-            parent_elsewhere: false,
+            parent_netns: None,
             ipvlan_mode: None,
             ipvlan_flag: None,
         };
@@ -187,7 +188,7 @@ impl From<LinkMessage> for Link {
                     link.mac = <[u8; 6]>::try_from(bytes).ok().map(MacAddr);
                 }
                 LinkAttribute::Link(index) => link.parent = (index != 0).then_some(index),
-                LinkAttribute::LinkNetNsId(_) => link.parent_elsewhere = true,
+                LinkAttribute::LinkNetNsId(number) => link.parent_netns = Some(number),
                 LinkAttribute::Controller(index) => link.master = (index != 0).then_some(index),
                 LinkAttribute::LinkInfo(infos) => {
                     for info in infos {

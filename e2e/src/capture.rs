@@ -54,8 +54,8 @@ impl Capture {
         let deadline = Instant::now() + START;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let line = started.recv_timeout(left).context("tcpdump did not start")?;
-            if line.contains("listening on") {
+            let said = started.recv_timeout(left).context("tcpdump did not start")?;
+            if said.contains("listening on") {
                 return Ok(capture);
             }
         }

@@ -72,6 +72,16 @@ pub fn cluster() -> Cluster {
     }
 }
 
+/// The document's node `master` and its first pod alone, without a way out: for tests that need no
+/// more.
+pub fn one_node() -> Cluster {
+    let mut cluster = cluster();
+    cluster.nat = None;
+    cluster.nodes.truncate(1);
+    cluster.pods.truncate(1);
+    cluster
+}
+
 /// A node whose NICs have the given last octets: the primary address and the first of five
 /// secondary ones. Its MACs carry the primary's last octet, behind Alibaba's prefix.
 fn node(name: &str, primary: u8, pods: u8, primary_1: u8, pods_1: u8) -> NodeSpec {

@@ -48,7 +48,7 @@ fn dead_pod(lab: &Lab, deployment: &Deployment<'_>) -> Result<File> {
 
 #[test]
 fn a_dynamic_add_steps_over_an_address_that_a_dead_namespace_keeps() -> Result<()> {
-    let lab = Lab::start(&seed::cluster())?;
+    let lab = Lab::start(&seed::one_node())?;
     let deployment = Deployment::start(&lab, &pool(2))?;
     let keeper = dead_pod(&lab, &deployment)?;
     let pod = &lab.pods()[0];
@@ -66,7 +66,7 @@ fn a_dynamic_add_steps_over_an_address_that_a_dead_namespace_keeps() -> Result<(
 #[test]
 fn the_only_address_is_error_11_with_its_place_and_works_once_the_namespace_is_gone() -> Result<()>
 {
-    let lab = Lab::start(&seed::cluster())?;
+    let lab = Lab::start(&seed::one_node())?;
     let deployment = Deployment::start(&lab, &pool(1))?;
     let keeper = dead_pod(&lab, &deployment)?;
     let pod = &lab.pods()[0];

@@ -30,7 +30,7 @@ fn faulty(
 }
 
 /// With IPv6 switched off on the loopback, which an ADD switches on.
-fn start<'lab>(lab: &'lab Lab) -> Result<(Deployment<'lab>, &'lab Pod)> {
+fn start(lab: &Lab) -> Result<(Deployment<'_>, &Pod)> {
     let deployment = Deployment::start(lab, seed::DUAL_STACK_POOLS)?;
     let pod = &lab.pods()[0];
     pod.enter(|| Ok(std::fs::write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "1")?))?;
@@ -40,7 +40,7 @@ fn start<'lab>(lab: &'lab Lab) -> Result<(Deployment<'lab>, &'lab Pod)> {
 /// Each request of an ADD in turn is refused, and then each is done and its answer lost.
 #[test]
 fn an_add_whose_nth_request_fails_leaves_kernel_and_database_as_before() -> Result<()> {
-    let lab = Lab::start(&seed::cluster())?;
+    let lab = Lab::start(&seed::one_node())?;
     let (deployment, pod) = start(&lab)?;
     let before = Trace::of(&lab, &deployment, pod)?;
     for kind in ["", "+"] {
@@ -50,6 +50,9 @@ fn an_add_whose_nth_request_fails_leaves_kernel_and_database_as_before() -> Resu
             let fault = format!("{number}{kind}");
             let (answer, reached) = faulty(&lab, &deployment, "ADD", &fault)?;
             if answer.is_success() {
+                let result = answer.success()?.clone();
+                let check = deployment.call("CHECK", pod, |it| it["prevResult"] = result)?;
+                assert_eq!(check.success()?, &serde_json::Value::Null, "request {fault}");
                 deployment.del(pod)?.success()?;
                 pod.enter(|| Ok(std::fs::write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "1")?))?;
                 forgiven += u32::from(reached);
@@ -64,7 +67,8 @@ fn an_add_whose_nth_request_fails_leaves_kernel_and_database_as_before() -> Resu
             }
         }
         println!("fault {kind:?}: {failed} ADDs failed, {forgiven} went on");
-        assert!(failed >= 10, "{failed}");
+        // What only asks, or only announces, may fail.
+        assert!(failed >= 6, "{failed}");
     }
     Ok(())
 }
@@ -73,7 +77,7 @@ fn an_add_whose_nth_request_fails_leaves_kernel_and_database_as_before() -> Resu
 /// while its link lives.
 #[test]
 fn a_del_whose_nth_request_fails_is_ended_by_the_next() -> Result<()> {
-    let lab = Lab::start(&seed::cluster())?;
+    let lab = Lab::start(&seed::one_node())?;
     let deployment = Deployment::start(&lab, seed::DUAL_STACK_POOLS)?;
     let pod = &lab.pods()[0];
     deployment.add(pod)?.success()?;
@@ -104,7 +108,7 @@ const SIGNALS: u32 = 40;
 /// SIGTERM at any moment: a whole ADD, or no trace of one, without any DEL.
 #[test]
 fn an_add_that_is_told_to_end_is_whole_or_takes_all_back() -> Result<()> {
-    let lab = Lab::start(&seed::cluster())?;
+    let lab = Lab::start(&seed::one_node())?;
     let deployment = Deployment::start(&lab, seed::DUAL_STACK_POOLS)?;
     let pod = &lab.pods()[0];
     let conf = deployment.configuration_of(pod)?.to_string();

@@ -5,11 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use e2e::deployment::{Deployment, INTERFACE, addresses};
-use e2e::{Call, Capture, Lab, Pod, PodSpec, seed};
+use e2e::{Capture, Lab, Pod, PodSpec, seed};
 use serde_json::{Value, json};
-
-/// Upstream's plugins, of Debian's containernetworking-plugins.
-const UPSTREAM: &str = "/usr/lib/cni";
 
 /// For a frame that was sent to be shown.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,7 +23,7 @@ fn shown(pod: &Pod, arguments: &[&str]) -> Result<Value> {
 
 #[test]
 fn ipv6_is_switched_on_where_the_pod_has_it_off_and_works_at_once() -> Result<()> {
-    let lab = Lab::start(&seed::cluster())?;
+    let lab = Lab::start(&seed::one_node())?;
     let deployment = Deployment::start(&lab, seed::DUAL_STACK_POOLS)?;
     let pods = pods(&lab, 2)?;
     for pod in &pods {
@@ -49,7 +46,7 @@ fn ipv6_is_switched_on_where_the_pod_has_it_off_and_works_at_once() -> Result<()
 /// All links of a NIC have its MAC, and so might have one link-local address.
 #[test]
 fn fifty_dual_stack_pods_of_one_master_have_no_duplicate_address() -> Result<()> {
-    let lab = Lab::start(&seed::cluster())?;
+    let lab = Lab::start(&seed::one_node())?;
     let deployment = Deployment::start(&lab, seed::DUAL_STACK_POOLS)?;
     let pods = pods(&lab, 50)?;
     for pod in &pods {
@@ -78,7 +75,7 @@ fn fifty_dual_stack_pods_of_one_master_have_no_duplicate_address() -> Result<()>
 
 #[test]
 fn each_add_announces_its_addresses_on_the_master() -> Result<()> {
-    let lab = Lab::start(&seed::cluster())?;
+    let lab = Lab::start(&seed::one_node())?;
     let deployment = Deployment::start(&lab, seed::DUAL_STACK_POOLS)?;
     let node = lab.node("master")?;
     let mac = node.spec().nics[0].mac.to_string();
@@ -90,86 +87,6 @@ fn each_add_announces_its_addresses_on_the_master() -> Result<()> {
         capture.wait_for(&[&format!("{mac} > ff:ff:ff:ff:ff:ff"), &gratuitous], PATIENCE)?;
         let advertised = format!("{v6} > ff02::1: ICMP6, neighbor advertisement, tgt is {v6},");
         capture.wait_for(&[&format!("{mac} > "), &advertised], PATIENCE)?;
-    }
-    Ok(())
-}
-
-const ROUNDS: usize = 7;
-
-/// The median of some whole ADDs.
-fn median(mut add: impl FnMut() -> Result<Duration>) -> Result<Duration> {
-    let mut times = (0..ROUNDS).map(|_| add()).collect::<Result<Vec<_>>>()?;
-    times.sort();
-    Ok(times[ROUNDS / 2])
-}
-
-/// Ours and upstream's, in one run, of each stack.
-#[test]
-fn ipv6_costs_an_add_less_than_fifty_milliseconds() -> Result<()> {
-    let lab = Lab::start(&seed::cluster())?;
-    let deployment = Deployment::start(&lab, seed::DUAL_STACK_POOLS)?.with_cni_version("1.0.0");
-    let pod = &lab.pods()[0];
-    let node = lab.node("master")?;
-    let ours = |v4: bool, v6: bool| {
-        median(|| {
-            let change = |configuration: &mut Value| {
-                let ipam = &mut configuration["ipam"];
-                if v4 {
-                    ipam["default_ipv4_ippool"] = json!(["dual-v4"]);
-                }
-                if v6 {
-                    ipam["default_ipv6_ippool"] = json!(["dual-v6"]);
-                }
-            };
-            let began = Instant::now();
-            let answer = deployment.call("ADD", pod, change)?;
-            let time = began.elapsed();
-            assert_eq!(addresses(&answer)?.len(), usize::from(v4) + usize::from(v6));
-            deployment.call("DEL", pod, change)?.success()?;
-            Ok(time)
-        })
-    };
-    let data = lab.data_dir().join("host-local");
-    let upstream = |v4: bool, v6: bool| {
-        let v4_range = json!([{"subnet": "10.66.0.0/24", "gateway": "10.66.0.1"}]);
-        let v6_range = json!([{"subnet": "fd00:66::/64", "gateway": "fd00:66::fd"}]);
-        let stacks =
-            [(v4, v4_range, json!({"dst": "0.0.0.0/0"})), (v6, v6_range, json!({"dst": "::/0"}))];
-        let wanted = || stacks.iter().filter(|(wanted, ..)| *wanted);
-        let ranges: Vec<_> = wanted().map(|(_, range, _)| range).collect();
-        let routes: Vec<_> = wanted().map(|(.., route)| route).collect();
-        let configuration = json!({
-            "cniVersion": "1.0.0", "name": "upstream", "type": "ipvlan", "master": "eth0",
-            "ipam": {"type": "host-local", "dataDir": data, "ranges": ranges, "routes": routes},
-        })
-        .to_string();
-        let runtime = node.runtime()?.with_plugin_dir(UPSTREAM);
-        median(|| {
-            let began = Instant::now();
-            runtime.add("ipvlan", &configuration, pod, INTERFACE)?.success()?;
-            let time = began.elapsed();
-            let del = Call::of("DEL", "ipvlan", &configuration, pod, INTERFACE);
-            runtime.start(&del)?.wait()?.success()?;
-            Ok(time)
-        })
-    };
-    let mut table = format!("whole ADDs, medians of {ROUNDS}:    IPv4      IPv6      both\n");
-    let stacks = [(true, false), (false, true), (true, true)];
-    let row = |name: &str, times: &[Duration]| {
-        let cells: Vec<_> =
-            times.iter().map(|time| format!("{:7.1}ms", time.as_secs_f64() * 1e3)).collect();
-        format!("  {name:<28} {}\n", cells.join(" "))
-    };
-    let of_ours = stacks.map(|(v4, v6)| ours(v4, v6));
-    let of_ours = of_ours.into_iter().collect::<Result<Vec<_>>>()?;
-    table += &row("cni-ipvlan", &of_ours);
-    let of_upstream = stacks.map(|(v4, v6)| upstream(v4, v6));
-    let of_upstream = of_upstream.into_iter().collect::<Result<Vec<_>>>()?;
-    table += &row("upstream ipvlan, host-local", &of_upstream);
-    println!("{table}");
-    for time in &of_ours[1..] {
-        let more = time.saturating_sub(of_ours[0]);
-        assert!(more < Duration::from_millis(50), "{more:?} more than IPv4\n{table}");
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ const UPSTREAM: &str = "/usr/lib/cni";
 
 #[test]
 fn check_passes_right_after_add_and_names_each_difference() -> Result<()> {
-    let lab = Lab::start(&seed::cluster())?;
+    let lab = Lab::start(&seed::one_node())?;
     let deployment = Deployment::start(&lab, seed::DUAL_STACK_POOLS)?;
     let pod = &lab.pods()[0];
     let node = lab.node("master")?;
@@ -88,7 +88,7 @@ fn node_folder(lab: &Lab) -> Result<PathBuf> {
 
 #[test]
 fn foreign_ipam_plugins_are_delegated_every_verb() -> Result<()> {
-    let lab = Lab::start(&seed::cluster())?;
+    let lab = Lab::start(&seed::one_node())?;
     // Debian's plugins know no later version.
     let deployment = Deployment::start(&lab, seed::DUAL_STACK_POOLS)?.with_cni_version("1.0.0");
     let pod = &lab.pods()[0];
@@ -182,7 +182,7 @@ fn foreign_ipam_plugins_are_delegated_every_verb() -> Result<()> {
 /// Without `ipam` the addresses of the chain go on the interface; a result of any version will do.
 #[test]
 fn a_chains_addresses_go_on_the_interface_when_there_is_no_ipam() -> Result<()> {
-    let lab = Lab::start(&seed::cluster())?;
+    let lab = Lab::start(&seed::one_node())?;
     let pod = &lab.pods()[0];
     let results = [
         (
@@ -231,7 +231,7 @@ fn a_chains_addresses_go_on_the_interface_when_there_is_no_ipam() -> Result<()> 
 
 #[test]
 fn status_tells_of_full_pools_only_when_asked_to() -> Result<()> {
-    let lab = Lab::start(&seed::cluster())?;
+    let lab = Lab::start(&seed::one_node())?;
     let deployment = Deployment::start(&lab, seed::POOLS)?;
     let node = lab.node("master")?;
     let status = |pod, asked: bool| -> Result<Answer> {

@@ -33,7 +33,7 @@ fn parent_of(pod: &Pod, answer: &Answer) -> Result<String> {
 
 #[test]
 fn the_master_is_found_by_default_route_name_mac_and_chain() -> Result<()> {
-    let lab = Lab::start(&seed::cluster())?;
+    let lab = Lab::start(&seed::one_node())?;
     let deployment = Deployment::start(&lab, seed::DUAL_STACK_POOLS)?;
     let pod = &lab.pods()[0];
     let nics = &lab.node("master")?.spec().nics;
@@ -77,7 +77,7 @@ fn the_master_is_found_by_default_route_name_mac_and_chain() -> Result<()> {
 
 #[test]
 fn a_master_in_the_container_is_that_of_the_pod() -> Result<()> {
-    let lab = Lab::start(&seed::cluster())?;
+    let lab = Lab::start(&seed::one_node())?;
     let deployment = Deployment::start(&lab, seed::DUAL_STACK_POOLS)?;
     let pod = &lab.pods()[0];
     pod.ip("link add in0 address 02:00:00:00:07:07 type veth peer name in1\n\
@@ -101,7 +101,7 @@ fn a_master_in_the_container_is_that_of_the_pod() -> Result<()> {
 
 #[test]
 fn what_is_wrong_with_a_master_is_said_with_the_remedy() -> Result<()> {
-    let lab = Lab::start(&seed::cluster())?;
+    let lab = Lab::start(&seed::one_node())?;
     let deployment = Deployment::start(&lab, seed::DUAL_STACK_POOLS)?;
     let node = lab.node("master")?;
     let on_eth1 = |configuration: &mut Value| configuration["master"] = json!("eth1");
@@ -154,7 +154,7 @@ fn what_is_wrong_with_a_master_is_said_with_the_remedy() -> Result<()> {
 /// The kernel would switch every pod of the NIC to the mode of the last ADD.
 #[test]
 fn another_mode_or_flag_than_the_pods_of_that_master_have_is_refused() -> Result<()> {
-    let lab = Lab::start(&seed::cluster())?;
+    let lab = Lab::start(&seed::one_node())?;
     let deployment = Deployment::start(&lab, seed::DUAL_STACK_POOLS)?;
     let spec = PodSpec::new("default", "first", "master", seed::IPVLAN_ETH0);
     let first = lab.run_pods(&[spec])?.pop().context("one pod")?;

@@ -6,7 +6,7 @@ use e2e::{Lab, Trace, seed};
 
 #[test]
 fn the_error_says_how_to_get_ipvlan_and_nothing_is_left() -> Result<()> {
-    let lab = Lab::start(&seed::cluster())?;
+    let lab = Lab::start(&seed::one_node())?;
     let deployment = Deployment::start(&lab, seed::POOLS)?;
     let pod = &lab.pods()[0];
     let before = Trace::of(&lab, &deployment, pod)?;

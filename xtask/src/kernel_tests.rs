@@ -44,6 +44,7 @@ const TABLE: &[(&str, &str, Kernel)] = &[
     ("e2e", "ipvlan_ipv6", Kernel::Ipvlan),
     ("e2e", "ipvlan_letter", Kernel::Ipvlan),
     ("e2e", "ipvlan_master", Kernel::Ipvlan),
+    ("e2e", "ipvlan_time", Kernel::Ipvlan),
 ];
 
 /// Test executables by where they run.
