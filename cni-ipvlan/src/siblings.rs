@@ -17,7 +17,7 @@ const NAMED: &str = "/run/netns";
 
 /// How many neighbours without a link on the master are looked at. Each costs an ADD a fifth of a
 /// millisecond, and where the master carries pods at all, they are among the first.
-const MOST_NEIGHBOURS: usize = 64;
+const MOST_NEIGHBOURS: usize = 32;
 
 /// The mode and flag of the master's ipvlan links; `None` if none was seen. `outside` is the
 /// master's namespace, once as a socket in it.
