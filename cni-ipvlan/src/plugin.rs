@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cni_net::{Netlink, Netns};
+use cni_net::{Netlink, Netns, Operation};
 use cni_proto::{
     AddRequest, AddResult, CheckRequest, Code, DelRequest, Error, GcRequest, Interface, Plugin,
     StatusRequest,
@@ -84,7 +84,7 @@ impl Plugin for Ipvlan {
                     (patience, busy) = (PATIENCE, busy + 1);
                 }
                 Err(Failed { why: Why::Refused(error), left })
-                    if error.errno() == Some(EBUSY) && left.is_empty() =>
+                    if is_master_busy(&error) && left.is_empty() =>
                 {
                     let error = master_busy(&master, &mut outside);
                     return Err(take_back(&config, request, error, Vec::new()));
@@ -164,7 +164,8 @@ impl Plugin for Ipvlan {
         let config = IpvlanConfig::new(&request.config)?;
         addresses::status(&config.ipam, request)?;
         // A master in the pod, or of a chain, is not there before there is a pod.
-        if config.link_in_container || request.config.prev_result.is_some() {
+        let chained = config.masters.is_empty() && config.ipam == Ipam::Previous;
+        if config.link_in_container || chained {
             return Ok(());
         }
         let mut outside = Netlink::open().map_err(kernel)?;
@@ -212,6 +213,13 @@ fn in_use(error: Error, address: std::net::IpAddr, seen: &str) -> Error {
     }
     let details = format!("{address} is free in the pools, but in use: {seen}; {}", error.details);
     error.with_details(details.trim_end_matches("; ").to_owned())
+}
+
+fn is_master_busy(error: &cni_net::Error) -> bool {
+    matches!(
+        error,
+        cni_net::Error::Refused { operation: Operation::CreateIpvlan, errno: EBUSY, .. }
+    )
 }
 
 fn master_busy(master: &cni_net::Link, outside: &mut Netlink) -> Error {

@@ -1,10 +1,11 @@
 //! What the plugin answers when it must not or cannot attach: no ipvlan is needed for that. As root.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use anyhow::{Context, Result};
 use e2e::deployment::{Deployment, INTERFACE, PLUGIN};
-use e2e::{Answer, Call, Lab, seed};
+use e2e::{Answer, Call, Lab, plugin_dir, seed};
 use serde_json::{Value, json};
 
 fn message(answer: &Answer) -> Result<(u64, String)> {
@@ -43,7 +44,7 @@ fn no_pool_lists_every_pool_and_why_it_was_not_taken() -> Result<()> {
     // Without nodeName the host's name counts, and no pool is for it.
     let ipam = configuration["ipam"].as_object_mut().context("ipam")?;
     ipam.remove("nodeName");
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_lowercase();
+    let host = fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_lowercase();
     let (_, text) = add(&lab, &configuration)?;
     assert!(text.contains(&format!("no pool for node {host} and")), "{text}");
     Ok(())
@@ -102,6 +103,44 @@ fn a_broken_configuration_or_environment_is_an_error_object_with_the_specs_code(
     Ok(())
 }
 
+/// A plugin that writes down what it is asked, and answers GC with an error.
+const RECORDER: &str = r#"#!/bin/sh
+echo "$CNI_COMMAND $(cat)" >> "$(dirname "$0")/asked"
+if [ "$CNI_COMMAND" = GC ]; then
+    echo '{"cniVersion":"1.1.0","code":11,"msg":"the recorder is busy"}'
+    exit 1
+fi
+"#;
+
+#[test]
+fn gc_and_status_are_forwarded_to_a_foreign_ipam_plugin_with_the_whole_configuration() -> Result<()>
+{
+    let lab = Lab::start(&seed::one_node())?;
+    let deployment = Deployment::start(&lab, seed::POOLS)?;
+    let folder = lab.data_dir().join("bin");
+    fs::create_dir(&folder)?;
+    symlink(plugin_dir()?.join(PLUGIN), folder.join(PLUGIN))?;
+    fs::write(folder.join("recorder"), RECORDER)?;
+    fs::set_permissions(folder.join("recorder"), fs::Permissions::from_mode(0o755))?;
+    let runtime = lab.node("master")?.runtime()?.with_plugin_dir(&folder);
+    let mut configuration = deployment.configuration_of(&lab.pods()[0])?;
+    configuration["ipam"] = json!({"type": "recorder", "x": 7});
+    configuration["cni.dev/valid-attachments"] = json!([]);
+    assert_eq!(runtime.status(PLUGIN, &configuration.to_string())?.success()?, &Value::Null);
+    let (code, text) = message(&runtime.gc(PLUGIN, &configuration.to_string())?)?;
+    assert_eq!(code, 11, "its own error is passed on");
+    assert!(text.contains("the recorder is busy"), "{text}");
+    let asked = fs::read_to_string(folder.join("asked"))?;
+    let asked: Vec<_> =
+        asked.lines().map(|line| line.split_once(' ').unwrap_or_default()).collect();
+    let verbs: Vec<_> = asked.iter().map(|(verb, _)| *verb).collect();
+    assert_eq!(verbs, ["STATUS", "GC"]);
+    for (_, text) in asked {
+        assert_eq!(serde_json::from_str::<Value>(text)?, configuration);
+    }
+    Ok(())
+}
+
 #[test]
 fn version_lists_what_is_spoken_and_needs_nothing() -> Result<()> {
     let lab = Lab::start(&seed::cluster())?;
@@ -125,7 +164,7 @@ fn a_held_lock_is_error_11_with_its_holder_and_released_with_it() -> Result<()> 
     let (code, text) = add(&lab, &configuration)?;
     assert_eq!(code, 11, "{text}");
     let own = format!("pid {}", std::process::id());
-    assert!(text.contains("waited 150 ms for the lock") && text.contains(&own), "{text}");
+    assert!(text.contains(" ms for the lock") && text.contains(&own), "{text}");
     let runtime = lab.node("master")?.runtime()?;
     let del = runtime.del(PLUGIN, &configuration.to_string(), pod, INTERFACE)?;
     assert_eq!(message(&del)?.0, 11, "a DEL that released nothing must be repeated");
