@@ -6,7 +6,7 @@ use std::time::Duration;
 use cni_net::{Census, CensusOptions, LiveNetns, OpenFiles};
 
 /// How long the node is looked at. Only an ADD that failed pays for it.
-const DEADLINE: Duration = Duration::from_secs(1);
+const DEADLINE: Duration = Duration::from_secs(3);
 
 /// In which namespaces the address lives, on which links, in words.
 pub(crate) fn of(address: IpAddr) -> String {
@@ -21,10 +21,11 @@ pub(crate) fn of(address: IpAddr) -> String {
             }
         }
     }
-    if places.is_empty() {
-        return "by a link in a namespace that is going away, or that nobody can see".to_owned();
+    match (places.as_slice(), census.whole()) {
+        ([], Ok(_)) => "by a link in a namespace that is going away".to_owned(),
+        ([], Err(incomplete)) => format!("by a link that was not seen: {incomplete}"),
+        (seen, _) => format!("by {}", seen.join(", ")),
     }
-    format!("by {}", places.join(", "))
 }
 
 fn name(netns: &LiveNetns) -> String {
