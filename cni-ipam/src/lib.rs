@@ -45,7 +45,10 @@ use ipam_core::{
 use ipam_store::{AllocateError, Configured, Error as StoreError, Grant, Request, Store};
 
 mod allocation;
+mod busy;
 mod config;
+mod delegate;
+mod exhaustion;
 mod failure;
 mod healing;
 mod host_local;
@@ -58,7 +61,9 @@ mod requested;
 mod resolv_conf;
 
 pub use allocation::Allocation;
+pub use busy::another;
 pub use config::{IPAM_TYPE, IpamConfig};
+pub use delegate::Delegate;
 pub use failure::{ALREADY_HELD, NO_POOL, NOT_HELD, STORE};
 pub use place::{
     DEFAULT_DATA_DIR, DEFAULT_GRACE_SECONDS, DEFAULT_LOCK_TIMEOUT, DEFAULT_NETWORKS_DIR, Place,
@@ -256,8 +261,8 @@ pub fn gc(request: &GcRequest) -> Result<(), Error> {
 }
 
 /// Answers whether an ADD could be decided: whether the database can be read, or will be created
-/// since the configuration has ranges. A full pool is no failure: runtimes would report the node as
-/// not ready.
+/// since the configuration has ranges. A full pool is no failure, unless `ipam.statusOnExhaustion`
+/// says so: runtimes would report the node as not ready.
 ///
 /// # Errors
 ///
@@ -271,9 +276,11 @@ pub fn status(request: &StatusRequest) -> Result<(), Error> {
     };
     // Runtimes ask every few seconds and wait for the answer.
     let lock_timeout = place.lock_timeout.min(STATUS_PATIENCE);
-    match (Place { lock_timeout, ..place }).store().counters() {
+    let store = (Place { lock_timeout, ..place }).store();
+    match store.counters() {
         // Somebody works with it at this moment.
-        Ok(_) | Err(StoreError::Busy { .. }) => Ok(()),
+        Err(StoreError::Busy { .. }) => Ok(()),
+        Ok(counters) => exhaustion::status(&request.config, &store, &counters),
         Err(StoreError::Missing { .. }) if may_be_missing => Ok(()),
         Err(error) => Err(Error::new(Code::NOT_AVAILABLE, error.to_string())),
     }

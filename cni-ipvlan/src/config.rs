@@ -1,51 +1,163 @@
 //! The plugin's own part of the network configuration.
 
-use cni_net::IpvlanMode;
-use cni_proto::{Code, Error, NetworkConfig};
+use std::fmt;
+
+use cni_net::{IpvlanFlag, IpvlanMode, MacAddr};
+use cni_proto::{Code, DelConfig, Dns, Error, NetworkConfig};
 use serde::Deserialize;
 
 /// What a configuration says about the interface, valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct IpvlanConfig {
-    /// `master`: the node's NIC.
-    pub(crate) master: String,
+    /// `master`: the NIC to share. Empty: whichever the chain or the default route says.
+    pub(crate) masters: Vec<Master>,
     /// `mode`: l2 unless stated.
     pub(crate) mode: IpvlanMode,
+    /// `flag`: bridge unless stated.
+    pub(crate) flag: IpvlanFlag,
     /// `mtu` in bytes; `None` (0 or absent) follows the master's.
     pub(crate) mtu: Option<u32>,
+    /// `linkInContainer`: the master is in the pod's namespace.
+    pub(crate) link_in_container: bool,
+    /// `ipam.type`.
+    pub(crate) ipam: Ipam,
+    /// `dns`, where it says anything: it takes the place of the IPAM plugin's.
+    pub(crate) dns: Option<Dns>,
 }
 
-#[derive(Debug, Deserialize)]
+/// One way to say which NIC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Master {
+    /// By its name, or an alternative one.
+    Name(String),
+    /// By its MAC, which stays when a distribution names NICs in another way.
+    Mac(MacAddr),
+}
+
+/// Where addresses come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ipam {
+    /// From the node's own pools.
+    Own,
+    /// From the plugin of this name.
+    Delegated(String),
+    /// From `prevResult`: there is no `ipam.type`.
+    Previous,
+}
+
+#[derive(Debug, Default, Deserialize)]
 struct Raw {
     #[serde(default)]
-    master: Option<String>,
+    master: Option<OneOrSeveral>,
     #[serde(default)]
     mode: Option<String>,
+    #[serde(default)]
+    flag: Option<String>,
     #[serde(default)]
     mtu: Option<u32>,
     #[serde(default, rename = "linkInContainer")]
     link_in_container: Option<bool>,
+    #[serde(default)]
+    dns: Option<Dns>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "it must be a NIC's name or MAC, or a list of such")]
+enum OneOrSeveral {
+    One(String),
+    Several(Vec<String>),
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct OfIpam {
+    #[serde(default)]
+    ipam: Option<RawIpam>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct RawIpam {
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
 }
 
 impl IpvlanConfig {
     /// Reads and checks the fields.
     pub(crate) fn new(config: &NetworkConfig) -> Result<Self, Error> {
         let raw: Raw = config.plugin()?;
-        let Some(master) = raw.master.filter(|master| !master.is_empty()) else {
-            let msg = "no master: name the NIC that this network's pods share";
-            return Err(Error::new(Code::INVALID_CONFIG, msg));
+        let named = match raw.master {
+            None => Vec::new(),
+            Some(OneOrSeveral::One(name)) => vec![name],
+            Some(OneOrSeveral::Several(names)) => names,
         };
-        if raw.link_in_container == Some(true) {
-            let msg = "linkInContainer true: this plugin takes the master from the node";
-            return Err(Error::new(Code::UNSUPPORTED_FIELD, msg));
+        let link_in_container = raw.link_in_container == Some(true);
+        Ok(Self {
+            masters: named.into_iter().filter(|name| !name.is_empty()).map(Master::new).collect(),
+            mode: parsed("mode", raw.mode.as_deref(), IpvlanMode::L2)?,
+            flag: parsed("flag", raw.flag.as_deref(), IpvlanFlag::Bridge)?,
+            mtu: raw.mtu.filter(|mtu| *mtu > 0),
+            link_in_container,
+            ipam: Ipam::new(config)?,
+            dns: raw.dns.filter(|dns| *dns != Dns::default()),
+        })
+    }
+}
+
+fn parsed<T: std::str::FromStr<Err: fmt::Display>>(
+    field: &str,
+    text: Option<&str>,
+    otherwise: T,
+) -> Result<T, Error> {
+    match text {
+        None | Some("") => Ok(otherwise),
+        Some(text) => text.parse().map_err(|error| {
+            Error::new(Code::INVALID_CONFIG, format!("{field} {text:?}: {error}"))
+        }),
+    }
+}
+
+impl Ipam {
+    /// As every verb but DEL reads it.
+    pub(crate) fn new(config: &NetworkConfig) -> Result<Self, Error> {
+        Self::of(config.plugin()?, &config.plugin_type)
+    }
+
+    /// For DEL.
+    pub(crate) fn for_del(config: &DelConfig) -> Result<Self, Error> {
+        Self::of(config.plugin(), &config.plugin_type)
+    }
+
+    fn of(raw: OfIpam, own: &str) -> Result<Self, Error> {
+        match raw.ipam.unwrap_or_default().kind {
+            None => Ok(Self::Previous),
+            Some(kind) if kind.is_empty() => Ok(Self::Previous),
+            Some(kind) if kind == cni_ipam::IPAM_TYPE => Ok(Self::Own),
+            Some(kind) if kind == "dhcp" => {
+                let msg = "ipam.type \"dhcp\": a DHCP server tells its clients apart by their \
+                           MACs, and all ipvlan links of a NIC have one: use cni-ipam, host-local \
+                           or static";
+                Err(Error::new(Code::INVALID_CONFIG, msg))
+            }
+            Some(kind) if kind == own => {
+                let msg = format!("ipam.type {kind:?}: this plugin gives no addresses to itself");
+                Err(Error::new(Code::INVALID_CONFIG, msg))
+            }
+            Some(kind) => Ok(Self::Delegated(kind)),
         }
-        let mode = match raw.mode.as_deref() {
-            None | Some("") => IpvlanMode::L2,
-            Some(text) => text.parse().map_err(|error| {
-                Error::new(Code::INVALID_CONFIG, format!("mode {text:?}: {error}"))
-            })?,
-        };
-        Ok(Self { master, mode, mtu: raw.mtu.filter(|mtu| *mtu > 0) })
+    }
+}
+
+impl Master {
+    fn new(text: String) -> Self {
+        text.parse().map_or(Self::Name(text), Self::Mac)
+    }
+}
+
+impl fmt::Display for Master {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Mac(mac) => mac.fmt(f),
+        }
     }
 }
 
@@ -58,26 +170,82 @@ mod tests {
         IpvlanConfig::new(&NetworkConfig::parse(text.as_bytes()).unwrap())
     }
 
+    fn name(name: &str) -> Master {
+        Master::Name(name.into())
+    }
+
     #[test]
-    fn defaults_are_l2_and_the_masters_mtu() {
-        let read = config(r#","master":"eth0","mtu":0"#).unwrap();
-        assert_eq!(read, IpvlanConfig { master: "eth0".into(), mode: IpvlanMode::L2, mtu: None });
-        let read = config(r#","master":"eth1","mode":"l3s","mtu":1400"#).unwrap();
-        assert_eq!((read.mode, read.mtu), (IpvlanMode::L3s, Some(1400)));
+    fn defaults_are_upstreams() {
+        let read = config("").unwrap();
+        assert_eq!(
+            read,
+            IpvlanConfig {
+                masters: Vec::new(),
+                mode: IpvlanMode::L2,
+                flag: IpvlanFlag::Bridge,
+                mtu: None,
+                link_in_container: false,
+                ipam: Ipam::Previous,
+                dns: None,
+            }
+        );
+        let empty = r#","master":"","mode":"","mtu":0,"linkInContainer":false,"ipam":{},"dns":{}"#;
+        assert_eq!(config(empty).unwrap(), read);
+        let null = r#","master":null,"mode":null,"flag":null,"mtu":null,"ipam":null,"dns":null"#;
+        assert_eq!(config(null).unwrap(), read);
+    }
+
+    #[test]
+    fn every_field_is_read() {
+        let read = config(
+            r#","master":["ens6","eth1","00:16:3E:0A:00:07"],"mode":"l3s","flag":"private",
+               "mtu":1400,"LinkInContainer":true,"ipam":{"type":"static"},
+               "dns":{"nameservers":["10.0.0.2"]}"#,
+        )
+        .unwrap();
+        let mac = Master::Mac(MacAddr([0, 0x16, 0x3e, 0x0a, 0, 7]));
+        assert_eq!(read.masters, [name("ens6"), name("eth1"), mac]);
+        assert_eq!((read.mode, read.flag), (IpvlanMode::L3s, IpvlanFlag::Private));
+        assert_eq!((read.mtu, read.link_in_container), (Some(1400), true));
+        assert_eq!(read.ipam, Ipam::Delegated("static".into()));
+        assert_eq!(read.dns.unwrap().nameservers, ["10.0.0.2"]);
+        assert_eq!(config(r#","master":"eth0""#).unwrap().masters, [name("eth0")]);
+        assert_eq!(config(r#","ipam":{"type":"cni-ipam"}"#).unwrap().ipam, Ipam::Own);
     }
 
     #[test]
     fn what_cannot_work_is_refused_by_name() {
-        for (fields, code, expected) in [
-            ("", 7, "no master"),
-            (r#","master":"""#, 7, "no master"),
-            (r#","master":"eth0","mode":"l4""#, 7, r#"mode "l4""#),
-            (r#","master":"eth0","mtu":-1"#, 7, "mtu"),
-            (r#","master":"eth0","linkInContainer":true"#, 2, "linkInContainer true"),
+        for (fields, expected) in [
+            (r#","master":7"#, "master: it must be a NIC's name or MAC, or a list of such"),
+            (r#","mode":"l4""#, r#"mode "l4": `l4` is not an ipvlan mode: use l2, l3 or l3s"#),
+            (
+                r#","flag":"open""#,
+                r#"flag "open": `open` is not an ipvlan flag: use bridge, private or vepa"#,
+            ),
+            (r#","mtu":-1"#, "mtu"),
         ] {
             let error = config(fields).unwrap_err();
-            assert_eq!(error.code.number(), code, "{error}");
+            assert_eq!(error.code, Code::INVALID_CONFIG, "{error}");
             assert!(error.msg.contains(expected), "{error}");
         }
+    }
+
+    /// It would start itself for ever.
+    #[test]
+    fn the_plugin_is_not_its_own_delegate() {
+        let error = config(r#","ipam":{"type":"cni-ipvlan"}"#).unwrap_err();
+        assert_eq!(error.code, Code::INVALID_CONFIG);
+        assert!(error.msg.contains("to itself"), "{error}");
+    }
+
+    #[test]
+    fn dhcp_is_refused_with_the_reason() {
+        let error = config(r#","ipam":{"type":"dhcp"}"#).unwrap_err();
+        assert_eq!(error.code, Code::INVALID_CONFIG);
+        assert_eq!(
+            error.to_string(),
+            "ipam.type \"dhcp\": a DHCP server tells its clients apart by their MACs, and all \
+             ipvlan links of a NIC have one: use cni-ipam, host-local or static"
+        );
     }
 }

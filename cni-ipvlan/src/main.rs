@@ -6,10 +6,17 @@ use std::process::{ExitCode, exit};
 
 use cni_proto::{Version, panic_object, serve};
 
+mod addresses;
 mod apply;
+mod check;
 mod config;
+mod interrupt;
+mod master;
+mod place;
 mod plan;
 mod plugin;
+mod precheck;
+mod siblings;
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| {

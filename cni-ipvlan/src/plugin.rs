@@ -1,20 +1,39 @@
 //! The verbs: decide, then touch the kernel, and on failure take both back.
 
-use cni_net::{Netlink, Netns};
+use std::time::Duration;
+
+use cni_net::{Netlink, Netns, Operation};
 use cni_proto::{
-    AddRequest, AddResult, Code, DelRequest, Error, GcRequest, Interface, Plugin, StatusRequest,
+    AddRequest, AddResult, CheckRequest, Code, DelRequest, Error, GcRequest, Interface, Plugin,
+    StatusRequest,
 };
 
-use crate::apply::{Failed, Made, apply, open_if_there, remove};
-use crate::config::IpvlanConfig;
+use crate::addresses;
+use crate::apply::{Failed, IPVLAN, Made, Site, Why, apply, open_if_there, remove};
+use crate::check::{Found, differences};
+use crate::config::{Ipam, IpvlanConfig};
+use crate::interrupt::Interrupt;
+use crate::place;
 use crate::plan::{plan, temporary_name};
+use crate::{master, precheck, siblings};
 
 /// The pod has a link of the requested name already.
 const LINK_EXISTS: Code = Code::plugin(20);
 /// The kernel refused a change.
-const KERNEL: Code = Code::plugin(21);
+pub(crate) const KERNEL: Code = Code::plugin(21);
+/// CHECK: the interface is not as it was made.
+const DIFFERS: Code = Code::plugin(22);
 
-/// One ipvlan interface on the NIC of the node, addressed from the node's own pools.
+/// How long the first address that is in use is tried again, and each after it.
+const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How many addresses that turn out to be in use an ADD steps over.
+const MOST_BUSY: u32 = 16;
+
+const EBUSY: i32 = 16;
+
+/// One ipvlan interface on the NIC of the node.
 pub(crate) struct Ipvlan;
 
 impl Plugin for Ipvlan {
@@ -23,39 +42,66 @@ impl Plugin for Ipvlan {
     }
 
     fn add(&self, request: &AddRequest) -> Result<AddResult, Error> {
+        let interrupt = Interrupt::watch();
         let config = IpvlanConfig::new(&request.config)?;
         let ifname = request.ifname.as_str();
-        let pod = Netns::open(&request.netns)
-            .map_err(|error| Error::new(Code::INVALID_NETNS, error.to_string()))?;
-        if !request.netns_override && Netns::current().map_err(kernel)?.id() == pod.id() {
-            let path = request.netns.display();
-            let msg = format!("CNI_NETNS {path} is the plugin's own network namespace");
-            return Err(Error::new(Code::INVALID_NETNS, msg));
-        }
-        let mut host = Netlink::open().map_err(kernel)?;
-        let Some(parent) = host.link(&config.master).map_err(kernel)? else {
-            let msg = format!("master {:?}: this node has no such link", config.master);
-            return Err(Error::new(Code::INVALID_CONFIG, msg));
-        };
+        let pod = pod(request)?;
         let mut inside = pod.netlink().map_err(kernel)?;
+        let mut outside = namespace_of_master(&config, &pod)?;
+        let master = master::find(&config, request.config.prev_result.as_ref(), &mut outside)?;
+        let own = Netns::current().map_err(kernel)?;
+        let of_master = if config.link_in_container { &pod } else { &own };
+        let port = siblings::port(&master, (&mut outside, of_master), &request.netns);
+        if let Some(warning) = precheck::check(&config, &master, port.as_ref())? {
+            warn(&warning);
+        }
         if inside.link(ifname).map_err(kernel)?.is_some() {
             let path = request.netns.display();
             let msg = format!("{path} has a link {ifname} already: DEL it first");
             return Err(Error::new(LINK_EXISTS, msg));
         }
         let temporary = temporary_name(request.container.as_str(), ifname);
-        let given = cni_ipam::add(request)?.to_result();
-        let steps = plan(&config, &parent, &temporary, ifname, &given);
-        apply(&steps, &mut host, &pod, &mut inside)
-            .map(|made| result(request, made, given))
-            .map_err(|failed| take_back(request, failed))
+        let mut given = addresses::add(&config.ipam, request)?;
+        let (mut patience, mut busy) = (FIRST_PATIENCE, 0);
+        loop {
+            let steps = plan(&config, &master, &temporary, ifname, &given);
+            let mut site = Site {
+                outside: &mut outside,
+                pod: &pod,
+                inside: &mut inside,
+                patience,
+                interrupt: &interrupt,
+            };
+            match apply(&steps, &mut site) {
+                Ok(made) => return Ok(result(request, &config, made, given)),
+                Err(Failed { why: Why::Busy(address, _), left })
+                    if left.is_empty() && busy < MOST_BUSY =>
+                {
+                    let seen = place::of(address);
+                    warn(&format!("{address} is in use: {seen}"));
+                    given = addresses::another(&config.ipam, request, address, &seen)
+                        .map_err(|error| in_use(error, address, &seen))?;
+                    (patience, busy) = (PATIENCE, busy + 1);
+                }
+                Err(Failed { why: Why::Refused(error), left })
+                    if is_master_busy(&error) && left.is_empty() =>
+                {
+                    let error = master_busy(&master, &mut outside);
+                    return Err(take_back(&config, request, error, Vec::new()));
+                }
+                Err(Failed { why, left }) => {
+                    let left = left.iter().map(ToString::to_string).collect();
+                    return Err(take_back(&config, request, of_why(why), left));
+                }
+            }
+        }
     }
 
     fn del(&self, request: &DelRequest) -> Result<(), Error> {
         let netns = request.netns.as_deref().map(open_if_there);
         if let Some(pod) = netns.transpose().map_err(kernel)?.flatten() {
             // Never the links of the node itself: no ADD made them.
-            if request.netns_override || Netns::current().map_err(kernel)?.id() != pod.id() {
+            if request.netns_override || own()? != pod.id() {
                 let ifname = request.ifname.as_str();
                 let temporary = temporary_name(request.container.as_str(), ifname);
                 let mut inside = pod.netlink().map_err(kernel)?;
@@ -65,26 +111,136 @@ impl Plugin for Ipvlan {
             }
         }
         // Last: while the link lives, its address must not be given to another pod.
-        cni_ipam::del(request)
+        addresses::del(request)
+    }
+
+    fn check(&self, request: &CheckRequest) -> Result<(), Error> {
+        let config = IpvlanConfig::new(&request.config)?;
+        addresses::check(&config.ipam, request)?;
+        let result = request.config.required_prev_result()?;
+        let ifname = request.ifname.as_str();
+        let differs = |what: String| Error::new(DIFFERS, format!("interface {ifname} {what}"));
+        let sandbox = request.netns.to_string_lossy();
+        let is_it = |it: &&Interface| it.name == ifname && it.sandbox.as_deref() == Some(&*sandbox);
+        let interface = result.interfaces.iter().find(is_it).ok_or_else(|| {
+            differs(format!("of {sandbox} is not among the interfaces of prevResult"))
+        })?;
+        let pod = pod(request)?;
+        let mut inside = pod.netlink().map_err(kernel)?;
+        let Some(link) = inside.link(ifname).map_err(kernel)? else {
+            return Err(differs(format!("is missing in {sandbox}")));
+        };
+        let mut outside = namespace_of_master(&config, &pod)?;
+        // What made the interface that is the default master now may be the interface itself.
+        let master = if config.masters.is_empty() && link.kind.as_deref() == Some(IPVLAN) {
+            outside.link_by_index(link.parent.unwrap_or(0)).map_err(kernel)?
+        } else {
+            Some(master::find(&config, None, &mut outside)?)
+        };
+        let Some(master) = master else {
+            return Err(differs("has no master any more".to_owned()));
+        };
+        let addresses = inside.addresses(link.index).map_err(kernel)?;
+        let routes = inside.routes(None).map_err(kernel)?;
+        let netns_of_master = if config.link_in_container {
+            None
+        } else {
+            let own = Netns::current().map_err(kernel)?;
+            inside.netns_number(&own).map_err(kernel)?
+        };
+        let found = Found { link, netns_of_master, addresses, routes };
+        let all = differences(&config, &master, interface, result, &found);
+        if all.is_empty() {
+            return Ok(());
+        }
+        Err(differs(format!("is not as it was made: {}", all.join("; "))))
     }
 
     fn gc(&self, request: &GcRequest) -> Result<(), Error> {
-        cni_ipam::gc(request)
+        addresses::gc(&Ipam::new(&request.config)?, request)
     }
 
     fn status(&self, request: &StatusRequest) -> Result<(), Error> {
-        cni_ipam::status(request)
+        let config = IpvlanConfig::new(&request.config)?;
+        addresses::status(&config.ipam, request)?;
+        // A master in the pod, or of a chain, is not there before there is a pod.
+        let chained = config.masters.is_empty() && config.ipam == Ipam::Previous;
+        if config.link_in_container || chained {
+            return Ok(());
+        }
+        let mut outside = Netlink::open().map_err(kernel)?;
+        let not_available = |text: String| Error::new(Code::NOT_AVAILABLE, text);
+        let master = master::find(&config, None, &mut outside)
+            .map_err(|error| not_available(error.to_string()))?;
+        precheck::check(&config, &master, None)
+            .map(drop)
+            .map_err(|error| not_available(error.to_string()))
     }
+}
+
+/// The namespace of an ADD or a CHECK, which is not the plugin's own.
+fn pod(request: &AddRequest) -> Result<Netns, Error> {
+    let invalid = |msg: String| Error::new(Code::INVALID_NETNS, msg);
+    let pod = Netns::open(&request.netns).map_err(|error| invalid(error.to_string()))?;
+    if !request.netns_override && own()? == pod.id() {
+        let path = request.netns.display();
+        return Err(invalid(format!("CNI_NETNS {path} is the plugin's own network namespace")));
+    }
+    Ok(pod)
+}
+
+fn own() -> Result<cni_net::NetnsId, Error> {
+    Ok(Netns::current().map_err(kernel)?.id())
+}
+
+fn namespace_of_master(config: &IpvlanConfig, pod: &Netns) -> Result<Netlink, Error> {
+    if config.link_in_container { pod.netlink() } else { Netlink::open() }.map_err(kernel)
+}
+
+fn of_why(why: Why) -> Error {
+    match why {
+        Why::Refused(error) => kernel(error),
+        Why::Busy(address, error) => {
+            Error::new(Code::TRY_AGAIN, error.to_string()).with_details(place::of(address))
+        }
+        Why::Interrupted(interrupted) => Error::new(Code::TRY_AGAIN, interrupted.to_string()),
+    }
+}
+
+fn in_use(error: Error, address: std::net::IpAddr, seen: &str) -> Error {
+    if error.msg.contains(&address.to_string()) {
+        return error;
+    }
+    let details = format!("{address} is free in the pools, but in use: {seen}; {}", error.details);
+    error.with_details(details.trim_end_matches("; ").to_owned())
+}
+
+fn is_master_busy(error: &cni_net::Error) -> bool {
+    matches!(
+        error,
+        cni_net::Error::Refused { operation: Operation::CreateIpvlan, errno: EBUSY, .. }
+    )
+}
+
+fn master_busy(master: &cni_net::Link, outside: &mut Netlink) -> Error {
+    // What cannot be listed is not named.
+    let macvlans = outside.macvlan_links().unwrap_or_default();
+    let port_of = master.master.and_then(|index| outside.link_by_index(index).ok().flatten());
+    precheck::busy(master, &macvlans, port_of.as_ref())
 }
 
 /// The error of an ADD that failed in the kernel, after its lease is released. If anything of the
 /// link could not be taken back the lease stays: its address may be alive. The runtime's DEL ends
 /// both.
-fn take_back(request: &AddRequest, failed: Failed) -> Error {
-    let error = kernel(failed.error);
-    let mut kept: Vec<String> = failed.left.iter().map(ToString::to_string).collect();
+fn take_back(
+    config: &IpvlanConfig,
+    request: &AddRequest,
+    error: Error,
+    mut kept: Vec<String>,
+) -> Error {
     if kept.is_empty() {
-        kept.extend(cni_ipam::cancel(request).err().map(|error| error.to_string()));
+        let cancelled = addresses::cancel(&config.ipam, request);
+        kept.extend(cancelled.err().map(|error| error.to_string()));
     }
     if kept.is_empty() {
         return error;
@@ -93,8 +249,18 @@ fn take_back(request: &AddRequest, failed: Failed) -> Error {
 }
 
 /// The result of the chain so far with this plugin's interface and addresses behind it.
-fn result(request: &AddRequest, made: Made, mut given: AddResult) -> AddResult {
+fn result(
+    request: &AddRequest,
+    config: &IpvlanConfig,
+    made: Made,
+    mut given: AddResult,
+) -> AddResult {
     let mut result = request.config.prev_result.clone().unwrap_or_default();
+    if config.ipam == Ipam::Previous {
+        // What was given are its own.
+        result.ips.clear();
+        result.routes.clear();
+    }
     let index = result.interfaces.len();
     let link = made.link;
     result.interfaces.push(Interface {
@@ -107,17 +273,26 @@ fn result(request: &AddRequest, made: Made, mut given: AddResult) -> AddResult {
     for ip in &mut given.ips {
         ip.interface = Some(index);
     }
-    for (dst, metric) in made.metrics {
-        for route in given.routes.iter_mut().filter(|route| route.dst == dst) {
-            route.priority = Some(metric);
-        }
+    for (position, metric) in made.metrics {
+        given.routes[position].priority = Some(metric);
     }
     result.ips.append(&mut given.ips);
     result.routes.append(&mut given.routes);
+    if let Some(dns) = &config.dns {
+        result.dns = dns.clone();
+    } else if given.dns != cni_proto::Dns::default() {
+        result.dns = given.dns;
+    }
     result
 }
 
 #[allow(clippy::needless_pass_by_value)] // for map_err
-fn kernel(error: cni_net::Error) -> Error {
+pub(crate) fn kernel(error: cni_net::Error) -> Error {
     Error::new(KERNEL, error.to_string())
+}
+
+/// What a person should know and the protocol has no place for: a line on stderr, which runtimes
+/// log.
+pub(crate) fn warn(text: &str) {
+    eprintln!("cni-ipvlan: {text}");
 }

@@ -146,7 +146,8 @@ fn remedy(operation: Operation, errno: i32) -> Option<&'static str> {
         }
         (_, Errno::PERM) => "this needs CAP_NET_ADMIN in the network namespace it is done in",
         (Op::CreateIpvlan, Errno::OPNOTSUPP) => {
-            "this kernel has no ipvlan: `modprobe ipvlan`, or a kernel with CONFIG_IPVLAN"
+            "this kernel has no ipvlan: `modprobe ipvlan` (Ubuntu has it in package \
+             linux-modules-extra-$(uname -r)), or a kernel with CONFIG_IPVLAN"
         }
         (Op::CreateMacvlan, Errno::OPNOTSUPP) => {
             "this kernel has no macvlan: `modprobe macvlan`, or a kernel with CONFIG_MACVLAN"

@@ -124,6 +124,34 @@ impl fmt::Display for IpvlanMode {
     }
 }
 
+impl fmt::Display for IpvlanFlag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bridge => "bridge",
+            Self::Private => "private",
+            Self::Vepa => "vepa",
+        })
+    }
+}
+
+impl FromStr for IpvlanFlag {
+    type Err = UnknownIpvlanFlag;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "bridge" => Ok(Self::Bridge),
+            "private" => Ok(Self::Private),
+            "vepa" => Ok(Self::Vepa),
+            _ => Err(UnknownIpvlanFlag(text.to_owned())),
+        }
+    }
+}
+
+/// The text names no ipvlan flag.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an ipvlan flag: use bridge, private or vepa")]
+pub struct UnknownIpvlanFlag(String);
+
 impl FromStr for IpvlanMode {
     type Err = UnknownIpvlanMode;
 
@@ -147,11 +175,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mode_text_round_trips() {
+    fn mode_and_flag_text_round_trips() {
         for mode in [IpvlanMode::L2, IpvlanMode::L3, IpvlanMode::L3s] {
             assert_eq!(mode.to_string().parse(), Ok(mode));
         }
         assert!("L2".parse::<IpvlanMode>().unwrap_err().to_string().contains("`L2`"));
+        for flag in [IpvlanFlag::Bridge, IpvlanFlag::Private, IpvlanFlag::Vepa] {
+            assert_eq!(flag.to_string().parse(), Ok(flag));
+        }
+        assert!("open".parse::<IpvlanFlag>().unwrap_err().to_string().contains("`open`"));
     }
 
     #[test]

@@ -64,6 +64,8 @@ mod addr;
 mod census;
 mod door;
 mod error;
+#[cfg(feature = "fault-injection")]
+mod fault;
 mod gap;
 mod ipvlan;
 mod link;
@@ -81,7 +83,7 @@ pub use addr::AddressOptions;
 pub use census::{Census, CensusOptions, Interface, LiveNetns, OpenFiles, Place, WholeCensus};
 pub use error::{Error, Operation, Result};
 pub use gap::{CensusGap, IncompleteCensus};
-pub use ipvlan::{IpvlanFlag, IpvlanMode, NewIpvlan, UnknownIpvlanMode};
+pub use ipvlan::{IpvlanFlag, IpvlanMode, NewIpvlan, UnknownIpvlanFlag, UnknownIpvlanMode};
 pub use link::Link;
 pub use mac::{MacAddr, MacAddrError};
 pub use macvlan::NewMacvlan;

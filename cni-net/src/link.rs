@@ -2,7 +2,7 @@
 
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{InfoData, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage},
+    link::{InfoData, InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage},
 };
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 use rustix::io::Errno;
@@ -28,9 +28,17 @@ pub struct Link {
     pub mtu: u32,
     /// Whether it is administratively up (`IFF_UP`), carrier or not.
     pub up: bool,
+    /// Whether it has a carrier (`IFF_LOWER_UP`): a cable and a live other end. `false` for any
+    /// link that is down.
+    pub carrier: bool,
+    /// The index of the bridge, bond or the like that has it as a port, in this namespace.
+    pub master: Option<u32>,
     /// The index of the link below (of an ipvlan or macvlan: its parent; of a veth: its peer).
     /// It counts in the namespace where that link is, which may be another than this link's.
     pub parent: Option<u32>,
+    /// Where the link below is, if not in this namespace: the number by which this namespace
+    /// knows that one, see [`Netlink::netns_number`].
+    pub parent_netns: Option<i32>,
     /// The mode; `None` unless this is an ipvlan link.
     pub ipvlan_mode: Option<IpvlanMode>,
     /// The isolation among the parent's links; `None` unless this is an ipvlan link.
@@ -78,6 +86,37 @@ impl Netlink {
         let context = Context::new(Operation::ListLinks, &"the namespace");
         self.dump(&RouteNetlinkMessage::GetLink(message), context, |message| match message {
             RouteNetlinkMessage::NewLink(message) => Some(Link::from(message)),
+            _ => None,
+        })
+    }
+
+    /// Every ipvlan link of the namespace; the kernel leaves the others out of its answer.
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn ipvlan_links(&mut self) -> Result<Vec<Link>> {
+        self.links_of_kind(InfoKind::IpVlan)
+    }
+
+    /// Every macvlan link of the namespace, as [`Netlink::ipvlan_links`].
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn macvlan_links(&mut self) -> Result<Vec<Link>> {
+        self.links_of_kind(InfoKind::MacVlan)
+    }
+
+    fn links_of_kind(&mut self, kind: InfoKind) -> Result<Vec<Link>> {
+        let name = kind.to_string();
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]));
+        message.attributes.push(without_statistics());
+        let context = Context::new(Operation::ListLinks, &"the namespace");
+        self.dump(&RouteNetlinkMessage::GetLink(message), context, |message| match message {
+            // A kernel that has not loaded that kind, or no strict checking, filters nothing.
+            RouteNetlinkMessage::NewLink(message) => {
+                Some(Link::from(message)).filter(|link| link.kind.as_ref() == Some(&name))
+            }
             _ => None,
         })
     }
@@ -134,7 +173,10 @@ impl From<LinkMessage> for Link {
             mac: None,
             mtu: 0,
             up: message.header.flags.contains(LinkFlags::Up),
+            carrier: message.header.flags.contains(LinkFlags::LowerUp),
+            master: None,
             parent: None,
+            parent_netns: None,
             ipvlan_mode: None,
             ipvlan_flag: None,
         };
@@ -146,6 +188,8 @@ impl From<LinkMessage> for Link {
                     link.mac = <[u8; 6]>::try_from(bytes).ok().map(MacAddr);
                 }
                 LinkAttribute::Link(index) => link.parent = (index != 0).then_some(index),
+                LinkAttribute::LinkNetNsId(number) => link.parent_netns = Some(number),
+                LinkAttribute::Controller(index) => link.master = (index != 0).then_some(index),
                 LinkAttribute::LinkInfo(infos) => {
                     for info in infos {
                         match info {

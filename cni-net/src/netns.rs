@@ -60,11 +60,7 @@ impl Netns {
         }
         // nsfs holds namespaces of every kind. The ioctl that tells them apart (NS_GET_NSTYPE)
         // takes unsafe code; that the kernel looks for a namespace id by this file tells it too.
-        let mut message = NsidMessage::default();
-        let fd = u32::try_from(netns.fd.as_raw_fd())
-            .map_err(|_| context.protocol("negative file descriptor"))?;
-        message.attributes.push(NsidAttribute::Fd(fd));
-        match Netlink::open()?.one(RouteNetlinkMessage::GetNsId(message), context) {
+        match Netlink::open()?.nsid(&netns, context) {
             Ok(_) => Ok(netns),
             Err(error) if error.errno() == Some(Errno::INVAL.raw_os_error()) => {
                 Err(not_netns("it is a namespace of another kind"))
@@ -132,6 +128,35 @@ impl Netns {
     /// As [`Netns::run`] and [`Netlink::open`].
     pub fn netlink(&self) -> Result<Netlink> {
         self.run(Netlink::open)?
+    }
+}
+
+impl Netlink {
+    /// The number by which the socket's namespace knows another (`link-netnsid` of ip-link(8)), as
+    /// in [`Link::parent_netns`](crate::Link::parent_netns); `None` if it has none for it.
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn netns_number(&mut self, other: &Netns) -> Result<Option<i32>> {
+        let context = Context::new(Operation::OpenNetns, &other.path);
+        match self.nsid(other, context)? {
+            RouteNetlinkMessage::NewNsId(message) => {
+                let mut numbers = message.attributes.iter().filter_map(|it| match it {
+                    NsidAttribute::Id(number) if *number >= 0 => Some(*number),
+                    _ => None,
+                });
+                Ok(numbers.next())
+            }
+            _ => Err(context.protocol("not a namespace's number")),
+        }
+    }
+
+    fn nsid(&mut self, netns: &Netns, context: Context<'_>) -> Result<RouteNetlinkMessage> {
+        let mut message = NsidMessage::default();
+        let fd = u32::try_from(netns.fd.as_raw_fd())
+            .map_err(|_| context.protocol("negative file descriptor"))?;
+        message.attributes.push(NsidAttribute::Fd(fd));
+        self.one(RouteNetlinkMessage::GetNsId(message), context)
     }
 }
 

@@ -49,8 +49,13 @@ impl Netlink {
         flags: u16,
         context: Context<'_>,
     ) -> Result<()> {
+        #[cfg(feature = "fault-injection")]
+        let fate = refuse_if_chosen(context)?;
         self.send(message, flags | NLM_F_ACK, context)?;
-        self.answer(Until::Ack, context, |_| ()).map(|_| ())
+        self.answer(Until::Ack, context, |_| ())?;
+        #[cfg(feature = "fault-injection")]
+        lose_if_chosen(fate, context)?;
+        Ok(())
     }
 
     /// Asks for one object.
@@ -59,6 +64,8 @@ impl Netlink {
         message: RouteNetlinkMessage,
         context: Context<'_>,
     ) -> Result<RouteNetlinkMessage> {
+        #[cfg(feature = "fault-injection")]
+        refuse_if_chosen(context)?;
         self.send(message, 0, context)?;
         let mut found = None;
         self.answer(Until::Message, context, |message| found = Some(message))?;
@@ -73,6 +80,8 @@ impl Netlink {
         context: Context<'_>,
         mut pick: impl FnMut(RouteNetlinkMessage) -> Option<T>,
     ) -> Result<Vec<T>> {
+        #[cfg(feature = "fault-injection")]
+        refuse_if_chosen(context)?;
         for _ in 0..DUMP_TRIES {
             let mut all = Vec::new();
             self.send(message.clone(), NLM_F_DUMP, context)?;
@@ -175,6 +184,22 @@ impl Netlink {
                 Err(error) => return Err(context.io(&error)),
             }
         }
+    }
+}
+
+#[cfg(feature = "fault-injection")]
+pub(crate) fn refuse_if_chosen(context: Context<'_>) -> Result<crate::fault::Fate> {
+    match crate::fault::next() {
+        crate::fault::Fate::Refused => Err(context.errno(crate::fault::ERRNO)),
+        fate => Ok(fate),
+    }
+}
+
+#[cfg(feature = "fault-injection")]
+pub(crate) fn lose_if_chosen(fate: crate::fault::Fate, context: Context<'_>) -> Result<()> {
+    match fate {
+        crate::fault::Fate::AnswerLost => Err(context.protocol("the answer was lost")),
+        _ => Ok(()),
     }
 }
 

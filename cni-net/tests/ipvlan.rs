@@ -28,11 +28,17 @@ fn a_pods_link_lives_and_goes() {
         mac: parent.mac,
         mtu: 1400,
         up: false,
+        carrier: false,
+        master: None,
         parent: Some(parent.index),
+        parent_netns: inside.netns_number(&host.open()).unwrap(),
         ipvlan_mode: Some(IpvlanMode::L2),
         ipvlan_flag: Some(IpvlanFlag::Bridge),
     };
     assert_eq!(link, expected);
+    assert!(expected.parent_netns.is_some());
+    assert_eq!(inside.ipvlan_links().unwrap(), [expected]);
+    assert_eq!(inside.macvlan_links().unwrap(), []);
     inside.rename_link(link.index, "eth0").unwrap();
     let nodad = AddressOptions { nodad: true };
     for address in ["10.0.3.7/24", "2001:db8::7/64"] {

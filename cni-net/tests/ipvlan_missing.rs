@@ -33,7 +33,8 @@ fn a_kernel_without_ipvlan_is_named_with_the_remedy() {
         format!(
             "create ipvlan eth0 on parent {parent}: Operation not supported (errno 95): \
              Unknown device type; \
-             this kernel has no ipvlan: `modprobe ipvlan`, or a kernel with CONFIG_IPVLAN"
+             this kernel has no ipvlan: `modprobe ipvlan` (Ubuntu has it in package \
+             linux-modules-extra-$(uname -r)), or a kernel with CONFIG_IPVLAN"
         )
     );
 }

@@ -9,7 +9,7 @@ use crate::ipamctl;
 use crate::lab::Lab;
 use crate::outcome::Outcome;
 use crate::pod::Pod;
-use crate::runtime::Answer;
+use crate::runtime::{Answer, Call};
 
 /// The plugin under test.
 pub const PLUGIN: &str = "cni-ipvlan";
@@ -119,6 +119,18 @@ impl<'lab> Deployment<'lab> {
     /// As [`Self::configuration`].
     pub fn configuration_of(&self, pod: &Pod) -> Result<Value> {
         self.configuration(&pod.spec().node, &pod.spec().network)
+    }
+
+    /// One verb for a pod's own network with a changed configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::add`].
+    pub fn call(&self, verb: &str, pod: &Pod, change: impl FnOnce(&mut Value)) -> Result<Answer> {
+        let mut configuration = self.configuration_of(pod)?;
+        change(&mut configuration);
+        let call = Call::of(verb, PLUGIN, &configuration.to_string(), pod, INTERFACE);
+        self.lab.node(&pod.spec().node)?.runtime()?.start(&call)?.wait()
     }
 
     /// ADD for a pod's own network, as a runtime does it.

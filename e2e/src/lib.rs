@@ -26,6 +26,7 @@
 //! # }
 //! ```
 
+mod capture;
 mod carrier;
 mod check;
 pub mod deployment;
@@ -50,9 +51,11 @@ pub mod sandbox;
 pub mod seed;
 mod snapshot;
 mod step;
+mod trace;
 mod volume;
 mod vpc;
 
+pub use capture::Capture;
 pub use description::{Arp, Cloud, Cluster, Nat, NicSpec, NodeSpec, OutsideSpec, PodSpec, VSwitch};
 pub use lab::Lab;
 pub use mac::Mac;
@@ -65,5 +68,6 @@ pub use plugin_dir::{PLUGIN_DIR, plugin_dir};
 pub use pod::Pod;
 pub use runtime::{Answer, Call, Running, Runtime};
 pub use snapshot::Snapshot;
+pub use trace::Trace;
 pub use volume::Volume;
 pub use vpc::{NicDrops, Vpc, VpcDrops};

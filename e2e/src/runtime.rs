@@ -36,6 +36,8 @@ pub struct Call {
     pub args: String,
     /// What is on the plugin's standard input.
     pub conf: String,
+    /// Further variables of its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 /// A plugin that runs. Dropping it kills the plugin.
@@ -192,6 +194,7 @@ impl Call {
             interface: String::new(),
             args: String::new(),
             conf: conf.to_owned(),
+            environment: Vec::new(),
         }
     }
 }
@@ -216,6 +219,7 @@ impl Call {
             .env("CNI_IFNAME", &self.interface)
             .env("CNI_ARGS", &self.args)
             .env("CNI_PATH", plugin_dir)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -10,6 +10,10 @@ use crate::mac::Mac;
 /// The document's four `SpiderIPPool`s, byte for byte.
 pub const POOLS: &str = include_str!("../seed/pools.yaml");
 
+/// A pool of each family for any node and network, with 64 addresses of IPv4 and 100 of IPv6: for
+/// tests that only need a node. The lab's cloud knows no IPv6; it carries its frames nowhere.
+pub const DUAL_STACK_POOLS: &str = include_str!("../seed/dual.yaml");
+
 /// The document's `kubectl get spiderippool`.
 pub const POOLS_TABLE: &str = include_str!("../seed/pools.txt");
 
@@ -66,6 +70,16 @@ pub fn cluster() -> Cluster {
             PodSpec::new("default", "test-app-2-r6gwx", "worker", IPVLAN_ETH1),
         ],
     }
+}
+
+/// The document's node `master` and its first pod alone, without a way out: for tests that need no
+/// more.
+pub fn one_node() -> Cluster {
+    let mut cluster = cluster();
+    cluster.nat = None;
+    cluster.nodes.truncate(1);
+    cluster.pods.truncate(1);
+    cluster
 }
 
 /// A node whose NICs have the given last octets: the primary address and the first of five

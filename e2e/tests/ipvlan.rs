@@ -8,11 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use e2e::deployment::{Deployment, INTERFACE, PLUGIN, addresses};
 use e2e::peer::{self, PeerServer};
-use e2e::{Answer, Call, Lab, NicDrops, Pod, PodSpec, Running, Snapshot, seed};
+use e2e::{Answer, Call, Lab, NicDrops, Pod, PodSpec, Running, Snapshot, Trace, seed};
 use serde_json::{Value, json};
 
-/// The kernel refused: the plugin's own code for it.
-const KERNEL: u64 = 121;
 const LINK_EXISTS: u64 = 120;
 const ALREADY_HELD: u64 = 102;
 
@@ -37,16 +35,11 @@ fn assert_refused_without_trace(
     pod: &Pod,
     add: impl FnOnce() -> Result<Answer>,
 ) -> Result<Answer> {
-    let node = lab.node(&pod.spec().node)?;
-    let snapshots = || -> Result<(Snapshot, Snapshot)> { Ok((node.snapshot()?, pod.snapshot()?)) };
-    let (leases, before) = (deployment.leases(&pod.spec().node)?, snapshots()?);
+    let before = Trace::of(lab, deployment, pod)?;
     let answer = add()?;
     assert!(!answer.is_success(), "{answer:?}");
     assert_eq!(answer.outcome.status.code(), Some(1));
-    let after = snapshots()?;
-    assert_eq!(before.0.changes(&after.0), Vec::<String>::new());
-    assert_eq!(before.1.changes(&after.1), Vec::<String>::new());
-    assert_eq!(deployment.leases(&pod.spec().node)?, leases);
+    assert_eq!(before.changes(&Trace::of(lab, deployment, pod)?), Vec::<String>::new());
     Ok(answer)
 }
 
@@ -92,7 +85,8 @@ fn the_seeds_pods_get_their_pools_addresses_and_reach_each_other() -> Result<()>
 #[test]
 fn the_result_says_what_the_kernel_has() -> Result<()> {
     let lab = lab()?;
-    for version in ["1.0.0", "1.1.0"] {
+    // The second finds the first one's address at rest.
+    for (version, ip) in [("1.0.0", "172.31.199.185"), ("1.1.0", "172.31.199.186")] {
         let deployment = Deployment::start(&lab, seed::POOLS)?.with_cni_version(version);
         let pod = &lab.pods()[0];
         let answer = deployment.add(pod)?;
@@ -109,7 +103,7 @@ fn the_result_says_what_the_kernel_has() -> Result<()> {
                 "cniVersion": version,
                 "interfaces": [interface],
                 "ips": [{
-                    "address": "172.31.199.185/20", "gateway": "172.31.207.253", "interface": 0,
+                    "address": format!("{ip}/20"), "gateway": "172.31.207.253", "interface": 0,
                 }],
                 "routes": [{ "dst": "0.0.0.0/0", "gw": "172.31.207.253" }],
             })
@@ -120,7 +114,7 @@ fn the_result_says_what_the_kernel_has() -> Result<()> {
         assert_eq!(link[0]["address"], nic.mac.to_string());
         let inet = link[0]["addr_info"].as_array().context("addresses")?;
         let inet = inet.iter().find(|info| info["family"] == "inet").context("an IPv4 address")?;
-        assert_eq!(inet["local"], "172.31.199.185");
+        assert_eq!(inet["local"], ip);
         assert_eq!(inet["prefixlen"], 20);
         let routes = shown(pod, &["route"])?;
         assert_eq!(routes[0]["dst"], "default");
@@ -164,9 +158,10 @@ fn a_failed_add_leaves_no_link_no_address_and_no_lease() -> Result<()> {
     lab.node("master")?
         .ip(&format!("link add link eth0 name x0 netns {netns} type ipvlan mode l2\n"))?;
     stranger.ip("address add 172.31.199.185/20 dev x0\n")?;
-    let answer = assert_refused_without_trace(&lab, &deployment, pod, || deployment.add(pod))?;
-    assert_eq!(answer.error_code(), Some(KERNEL), "{answer:?}");
-    assert!(answer.outcome.stdout.contains("172.31.199.185"), "{answer:?}");
+    let answer = deployment.add(pod)?;
+    assert_eq!(addresses(&answer)?, ["172.31.199.186"], "the next one, {answer:?}");
+    assert!(answer.outcome.stderr.contains("172.31.199.185 is in use: by "), "{answer:?}");
+    deployment.del(pod)?.success()?;
     drop(stranger.run(["ip", "link", "del", "x0"])?.success()?);
 
     // The requested name is taken.

@@ -1,10 +1,11 @@
 //! What the plugin answers when it must not or cannot attach: no ipvlan is needed for that. As root.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use anyhow::{Context, Result};
 use e2e::deployment::{Deployment, INTERFACE, PLUGIN};
-use e2e::{Answer, Call, Lab, seed};
+use e2e::{Answer, Call, Lab, plugin_dir, seed};
 use serde_json::{Value, json};
 
 fn message(answer: &Answer) -> Result<(u64, String)> {
@@ -43,7 +44,7 @@ fn no_pool_lists_every_pool_and_why_it_was_not_taken() -> Result<()> {
     // Without nodeName the host's name counts, and no pool is for it.
     let ipam = configuration["ipam"].as_object_mut().context("ipam")?;
     ipam.remove("nodeName");
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_lowercase();
+    let host = fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_lowercase();
     let (_, text) = add(&lab, &configuration)?;
     assert!(text.contains(&format!("no pool for node {host} and")), "{text}");
     Ok(())
@@ -63,10 +64,17 @@ fn a_broken_configuration_or_environment_is_an_error_object_with_the_specs_code(
     for (expected, part, answer) in [
         (1, "incompatible CNI versions", changed(&|c| c["cniVersion"] = json!("0.9.0"))?),
         (7, "name", changed(&|c| c["name"] = json!("a/b"))?),
-        (7, "master", changed(&|c| c["master"] = Value::Null)?),
-        (7, "this node has no such link", changed(&|c| c["master"] = json!("eth9"))?),
+        (
+            7,
+            "master eth9: this node has no such link; it has [eth0, eth1]: correct master",
+            changed(&|c| c["master"] = json!("eth9"))?,
+        ),
+        (7, "flag", changed(&|c| c["flag"] = json!("open"))?),
+        (7, "mtu 9000 is above the 1500", changed(&|c| c["mtu"] = json!(9000))?),
+        (7, "no addresses: set ipam.type", changed(&|c| c["ipam"] = Value::Null)?),
         (7, "mode", changed(&|c| c["mode"] = json!("l7"))?),
         (7, "ipam.type", changed(&|c| c["ipam"]["type"] = json!("dhcp"))?),
+        (7, "CNI_PATH has no such plugin", changed(&|c| c["ipam"]["type"] = json!("nowhere"))?),
         (7, "ipam.nodeName", changed(&|c| c["ipam"]["nodeName"] = json!(""))?),
         (101, "no database at", changed(&|c| c["ipam"]["dataDir"] = json!("/nowhere"))?),
     ] {
@@ -92,6 +100,44 @@ fn a_broken_configuration_or_environment_is_an_error_object_with_the_specs_code(
         assert!(answer.1.contains(part), "{part}: {}", answer.1);
     }
     assert_eq!(deployment.leases("master")?, Vec::<Value>::new());
+    Ok(())
+}
+
+/// A plugin that writes down what it is asked, and answers GC with an error.
+const RECORDER: &str = r#"#!/bin/sh
+echo "$CNI_COMMAND $(cat)" >> "$(dirname "$0")/asked"
+if [ "$CNI_COMMAND" = GC ]; then
+    echo '{"cniVersion":"1.1.0","code":11,"msg":"the recorder is busy"}'
+    exit 1
+fi
+"#;
+
+#[test]
+fn gc_and_status_are_forwarded_to_a_foreign_ipam_plugin_with_the_whole_configuration() -> Result<()>
+{
+    let lab = Lab::start(&seed::one_node())?;
+    let deployment = Deployment::start(&lab, seed::POOLS)?;
+    let folder = lab.data_dir().join("bin");
+    fs::create_dir(&folder)?;
+    symlink(plugin_dir()?.join(PLUGIN), folder.join(PLUGIN))?;
+    fs::write(folder.join("recorder"), RECORDER)?;
+    fs::set_permissions(folder.join("recorder"), fs::Permissions::from_mode(0o755))?;
+    let runtime = lab.node("master")?.runtime()?.with_plugin_dir(&folder);
+    let mut configuration = deployment.configuration_of(&lab.pods()[0])?;
+    configuration["ipam"] = json!({"type": "recorder", "x": 7});
+    configuration["cni.dev/valid-attachments"] = json!([]);
+    assert_eq!(runtime.status(PLUGIN, &configuration.to_string())?.success()?, &Value::Null);
+    let (code, text) = message(&runtime.gc(PLUGIN, &configuration.to_string())?)?;
+    assert_eq!(code, 11, "its own error is passed on");
+    assert!(text.contains("the recorder is busy"), "{text}");
+    let asked = fs::read_to_string(folder.join("asked"))?;
+    let asked: Vec<_> =
+        asked.lines().map(|line| line.split_once(' ').unwrap_or_default()).collect();
+    let verbs: Vec<_> = asked.iter().map(|(verb, _)| *verb).collect();
+    assert_eq!(verbs, ["STATUS", "GC"]);
+    for (_, text) in asked {
+        assert_eq!(serde_json::from_str::<Value>(text)?, configuration);
+    }
     Ok(())
 }
 

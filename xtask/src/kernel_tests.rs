@@ -46,7 +46,14 @@ const TABLE: &[(&str, &str, Kernel)] = &[
     ("e2e", "refusals", Kernel::Host),
     ("e2e", "stopped", Kernel::Host),
     ("e2e", "storm", Kernel::Host),
+    ("e2e", "ipvlan_missing", Kernel::HostWithoutIpvlan),
     ("e2e", "ipvlan", Kernel::Ipvlan),
+    ("e2e", "ipvlan_busy", Kernel::Ipvlan),
+    ("e2e", "ipvlan_faults", Kernel::Ipvlan),
+    ("e2e", "ipvlan_ipv6", Kernel::Ipvlan),
+    ("e2e", "ipvlan_letter", Kernel::Ipvlan),
+    ("e2e", "ipvlan_master", Kernel::Ipvlan),
+    ("e2e", "ipvlan_time", Kernel::Ipvlan),
 ];
 
 /// Test executables by where they run.

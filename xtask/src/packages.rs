@@ -203,6 +203,7 @@ mod tests {
             ("mount", "mount"),
             ("nft", "nftables"),
             ("ping", "iputils-ping"),
+            ("tcpdump", "tcpdump"),
             ("umount", "mount"),
         ];
         let mut files = Vec::new();

@@ -1,0 +1,138 @@
+//! Another plugin that is asked in this one's place, such as the IPAM plugin that `ipam.type`
+//! names (specification, section 4, "Plugin Delegation").
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+
+use cni_proto::{Code, Error, Verb};
+
+/// A plugin to run with the environment of this process, which has what a delegate needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Delegate<'a> {
+    /// Its file name in one of the directories.
+    pub plugin: &'a str,
+    /// `CNI_PATH`, in the order in which it is searched.
+    pub path: &'a [PathBuf],
+    /// What it reads: the complete configuration that this plugin was given, as JSON.
+    pub configuration: &'a str,
+}
+
+impl Delegate<'_> {
+    /// Runs it for one verb, and answers what it printed. What it says on standard error goes to
+    /// this process's own.
+    ///
+    /// # Errors
+    /// The delegate's own error as it is. Code 7 if no directory has such a plugin, 5 if it cannot
+    /// be started, 999 with its exit status if it failed without an error object.
+    pub fn run(&self, verb: Verb) -> Result<Vec<u8>, Error> {
+        let file = self.file()?;
+        let failed = |what: &str, error: std::io::Error| {
+            Error::new(Code::IO, format!("{what} {}: {error}", file.display()))
+        };
+        let mut child = Command::new(&file)
+            .env("CNI_COMMAND", verb.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| failed("start", error))?;
+        let stdin = child.stdin.take();
+        // On a thread: a delegate may write before it has read all of it, and may not read at all.
+        let output = thread::scope(|scope| {
+            scope.spawn(|| stdin.map(|mut stdin| stdin.write_all(self.configuration.as_bytes())));
+            child.wait_with_output()
+        });
+        let Output { status, stdout, stderr } = output.map_err(|error| failed("run", error))?;
+        // Best effort, as its own would be.
+        let _ = std::io::stderr().write_all(&stderr);
+        if status.success() {
+            return Ok(stdout);
+        }
+        Err(Error::parse(&stdout).unwrap_or_else(|| {
+            let said = String::from_utf8_lossy(if stdout.is_empty() { &stderr } else { &stdout });
+            let msg = format!("{verb} of plugin {} failed: {status}", self.plugin);
+            Error::new(Code::INTERNAL, msg).with_details(said.trim())
+        }))
+    }
+
+    /// The first regular file of its name, as for libcni.
+    fn file(&self) -> Result<PathBuf, Error> {
+        let Self { plugin, path, .. } = self;
+        if plugin.contains('/') || matches!(*plugin, "" | "." | "..") {
+            let msg = format!("ipam.type {plugin:?}: it must be the file name of a plugin");
+            return Err(Error::new(Code::INVALID_CONFIG, msg));
+        }
+        let mut files = path.iter().map(|directory| directory.join(plugin));
+        files.find(|file| fs::metadata(file).is_ok_and(|it| it.is_file())).ok_or_else(|| {
+            let searched: Vec<_> = path.iter().map(|it| it.display().to_string()).collect();
+            let msg = format!(
+                "ipam.type {plugin:?}: CNI_PATH has no such plugin, it is [{}]: install it there",
+                searched.join(", ")
+            );
+            Error::new(Code::INVALID_CONFIG, msg)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use super::*;
+
+    fn plugin(directory: &Path, script: &str) {
+        let file = directory.join("fake");
+        fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn run(script: &str, configuration: &str) -> Result<String, Error> {
+        let directory = tempfile::tempdir().unwrap();
+        plugin(directory.path(), script);
+        let path = ["/nowhere".into(), directory.path().to_path_buf()];
+        let delegate = Delegate { plugin: "fake", path: &path, configuration };
+        delegate.run(Verb::Check).map(|stdout| String::from_utf8(stdout).unwrap())
+    }
+
+    #[test]
+    fn it_gets_verb_and_configuration_and_its_answer_comes_back() {
+        assert_eq!(run("echo $CNI_COMMAND; cat", r#"{"a":1}"#).unwrap(), "CHECK\n{\"a\":1}");
+    }
+
+    #[test]
+    fn one_that_does_not_read_or_writes_first_holds_nobody_up() {
+        let long = "x".repeat(1 << 20);
+        assert_eq!(run("exit 0", &long).unwrap(), "");
+        let all = run("head -c 1000000 /dev/zero | tr '\\0' y; cat", &long).unwrap();
+        assert_eq!(all.len(), 1_000_000 + (1 << 20));
+    }
+
+    #[test]
+    fn its_error_is_passed_on_and_without_one_its_status_and_words_are_told() {
+        let error = run(r#"echo '{"code":11,"msg":"full","details":"of 8"}'; exit 1"#, "{}");
+        assert_eq!(error, Err(Error::new(Code::TRY_AGAIN, "full").with_details("of 8")));
+        let error = run("echo no disk >&2; exit 3", "{}").unwrap_err();
+        assert_eq!(error.to_string(), "CHECK of plugin fake failed: exit status: 3; no disk");
+    }
+
+    #[test]
+    fn one_that_is_missing_is_named_with_the_directories() {
+        let path = ["/nowhere".into(), "/etc".into()];
+        let missing = |plugin| {
+            let delegate = Delegate { plugin, path: &path, configuration: "{}" };
+            let error = delegate.run(Verb::Add).unwrap_err();
+            assert_eq!(error.code, Code::INVALID_CONFIG);
+            error.msg
+        };
+        assert_eq!(
+            missing("host-lokal"),
+            "ipam.type \"host-lokal\": CNI_PATH has no such plugin, it is [/nowhere, /etc]: \
+             install it there"
+        );
+        assert!(missing("../sh").contains("it must be the file name"));
+    }
+}
