@@ -1,14 +1,15 @@
 //! Freeing what nobody will release any more, without a daemon.
 
-use std::io;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cni_net::{Census, CensusOptions, OpenFiles};
+use cni_net::{Census, CensusOptions, Interface, OpenFiles};
 use ipam_core::{
     Attachment, ContainerId, Facts, Lease, LiveNamespaces, NetnsRef, NetworkName, Pool,
     ValidAttachments,
 };
 use ipam_store::Error;
+use ipnet::IpNet;
 
 use crate::place::Place;
 use crate::report;
@@ -48,38 +49,37 @@ pub(crate) fn collect(places: &[Place], valid: ValidAttachments) -> Result<(), E
 }
 
 /// The addresses of these pools that are on an interface of a pod, each as a lease of its namespace:
-/// whose it is nobody says.
-///
-/// # Errors
-///
-/// A part of the node could not be looked at: an address that is overlooked would be given out.
-pub(crate) fn in_use(
-    place: &Place,
-    network: &NetworkName,
-    pools: &[Pool],
-) -> io::Result<Vec<Lease>> {
+/// whose it is nobody says. If not all of the node can be seen, what can be.
+pub(crate) fn in_use(place: &Place, network: &NetworkName, pools: &[Pool]) -> Vec<Lease> {
     let since = ipam_store::now();
     let census = census(place);
-    let whole = census.whole().map_err(|incomplete| io::Error::other(incomplete.to_string()))?;
-    let mut leases = Vec::new();
-    for (address, places) in whole.alive_elsewhere() {
-        let pool = pools.iter().find(|pool| pool.claims(address));
-        let Some((pool, place)) = pool.zip(places.first()) else { continue };
-        let inode = place.netns.id.ino;
-        let holder = format!("netns-{inode}").parse().ok().zip(place.link.name.parse().ok());
-        let Some((container, ifname)) = holder else { continue };
-        let mounts = place.netns.mounts.iter().map(|mount| mount.display().to_string());
-        let pids = place.netns.processes.iter().map(|pid| format!("/proc/{pid}/ns/net"));
-        leases.push(Lease {
-            address,
-            pool: pool.name().clone(),
-            attachment: Attachment { network: network.clone(), container, ifname },
-            pod: None,
-            netns: mounts.chain(pids).next().map(|path| NetnsRef { path, inode: Some(inode) }),
-            since: since.clone(),
-        });
+    if let Err(incomplete) = census.whole() {
+        report::line(&format!("{network} begins with what can be seen: {incomplete}"));
     }
-    Ok(leases)
+    let mut leases = BTreeMap::new();
+    for netns in census.namespaces().iter().filter(|netns| !netns.own) {
+        let inode = netns.id.ino;
+        let mounts = netns.mounts.iter().map(|mount| mount.display().to_string());
+        let pids = netns.processes.iter().map(|pid| format!("/proc/{pid}/ns/net"));
+        let path = mounts.chain(pids).next();
+        for Interface { link, addresses } in netns.interfaces.iter().flatten() {
+            let holder = format!("netns-{inode}").parse().ok().zip(link.name.parse().ok());
+            let Some((container, ifname)) = holder else { continue };
+            let attachment = Attachment { network: network.clone(), container, ifname };
+            for address in addresses.iter().map(IpNet::addr) {
+                let Some(pool) = pools.iter().find(|pool| pool.claims(address)) else { continue };
+                leases.entry(address).or_insert_with(|| Lease {
+                    address,
+                    pool: pool.name().clone(),
+                    attachment: attachment.clone(),
+                    pod: None,
+                    netns: path.clone().map(|path| NetnsRef { path, inode: Some(inode) }),
+                    since: since.clone(),
+                });
+            }
+        }
+    }
+    leases.into_values().collect()
 }
 
 /// What only an open file keeps is no pod's: runtimes keep theirs by a mount or a process.

@@ -120,7 +120,7 @@ fn add_from_ranges(request: &AddRequest, ranges: &Ranges) -> Result<Allocation, 
         let first = ranges.pools.first().map(Pool::name).ok_or(ErrorKind::InvalidInput)?;
         let network = &attachment.network;
         let mut leases = host_local::leases(directory, network, &ranges.pools, first)?;
-        for lease in healing::in_use(&ranges.place, network, &ranges.pools)? {
+        for lease in healing::in_use(&ranges.place, network, &ranges.pools) {
             if leases.iter().all(|known| known.address != lease.address) {
                 leases.push(lease);
             }

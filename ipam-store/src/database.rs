@@ -66,9 +66,19 @@ impl Location {
 
     /// Opens the existing database for one decision.
     pub(crate) fn open(&self, growth: Growth) -> Result<Opened, Error> {
-        self.require()?;
-        let lock = self.lock()?;
+        let lock = self.lock_existing()?;
         self.open_locked(lock, growth)
+    }
+
+    /// The lock, where there is a database to work with. One that seems to be lost may be in the
+    /// making by who has the lock.
+    fn lock_existing(&self) -> Result<Lock, Error> {
+        match self.require() {
+            Ok(()) | Err(Error::Lost { .. }) => {}
+            Err(other) => return Err(other),
+        }
+        let lock = self.lock()?;
+        self.require().map(|()| lock)
     }
 
     /// Answers [`Error::Missing`] or [`Error::Lost`] if there is no file, and only then: a file
@@ -98,8 +108,7 @@ impl Location {
 
     /// Opens the database for looking only: not a byte of it is written.
     pub(crate) fn look(&self) -> Result<Snapshot, Error> {
-        self.require()?;
-        let (path, lock) = (self.file(), self.lock()?);
+        let (path, lock) = (self.file(), self.lock_existing()?);
         let overlay = existing(OpenOptions::new().read(true), &path)
             .and_then(|file| Overlay::new(file).map_err(io_error("look at", &path)))?;
         let database =

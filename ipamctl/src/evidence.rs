@@ -122,6 +122,10 @@ impl Evidence {
             return;
         };
         for (address, pool) in addresses {
+            if alive.is_elsewhere(address, netns.as_ref().and_then(Option::as_ref)) {
+                self.notes.push(format!("{file}: {address} is in another namespace: left out"));
+                continue;
+            }
             self.add(Lease {
                 address,
                 pool: pool.clone(),
@@ -147,6 +151,10 @@ impl Evidence {
                 && netns.inode.is_none_or(|inode| alive.inodes.contains(&inode))
         });
         let there = alive.place_of(address);
+        if alive.is_elsewhere(address, netns) {
+            self.notes.push(format!("{address} of {attachment}: it is in another namespace now"));
+            return;
+        }
         if !lives && there.is_none() {
             self.notes.push(format!("{address} of {attachment}: nothing of it lives: left out"));
             return;
@@ -216,6 +224,14 @@ impl Alive<'_> {
                 || netns.processes.iter().any(|pid| path == format!("/proc/{pid}/ns/net"))
         })?;
         Some(NetnsRef { path: path.to_owned(), inode: Some(found.id.ino) })
+    }
+
+    /// Whether the address is on an interface of another namespace than this one, so that whoever
+    /// is in this one does not have it.
+    fn is_elsewhere(&self, address: IpAddr, netns: Option<&NetnsRef>) -> bool {
+        let inode = netns.and_then(|netns| netns.inode);
+        let there = self.place_of(address).map(|(netns, _)| netns.id.ino);
+        inode.is_some() && there.is_some() && inode != there
     }
 
     /// The namespace and the interface of a pod that has the address.

@@ -31,6 +31,7 @@ pub(crate) const MACHINE: Group = Group {
 pub(crate) const NETWORK: Group = Group {
     purpose: "networks in namespaces",
     packages: &[
+        ("e2fsprogs", "file systems that the tests fill"),
         ("iproute2", "ip: namespaces, links, addresses, routes"),
         ("nftables", "nft: the cloud's source check and the NAT gateway"),
         ("iputils-ping", "ping: one address reaches another"),
@@ -200,8 +201,10 @@ mod tests {
             ("arping", "iputils-arping"),
             ("bridge", "iproute2"),
             ("ip", "iproute2"),
+            ("mkfs.ext4", "e2fsprogs"),
             ("mount", "mount"),
             ("nft", "nftables"),
+            ("nsenter", "util-linux"),
             ("ping", "iputils-ping"),
             ("tcpdump", "tcpdump"),
             ("umount", "mount"),
