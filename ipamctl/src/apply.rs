@@ -13,7 +13,7 @@ use crate::evidence::{Evidence, Sources};
 
 pub(crate) fn run(
     store: &Store,
-    sources: &Sources,
+    sources: Option<&Sources>,
     files: &[PathBuf],
     out: &mut dyn Write,
 ) -> Result<()> {
@@ -24,7 +24,11 @@ pub(crate) fn run(
     if faults.is_empty() {
         let wanted =
             Declared { pools: pools.iter().map(|(_, pool)| pool.clone()).collect(), reserved };
-        match store.apply_where(&wanted, &in_use(store, sources, &wanted)?) {
+        let in_use = match sources {
+            Some(sources) => in_use(store, sources, &wanted)?,
+            None => Vec::new(),
+        };
+        match store.apply_where(&wanted, &in_use) {
             Ok(changes) => {
                 let mut named = BTreeSet::new();
                 for (pool, change) in wanted.pools.iter().zip(changes.pools) {

@@ -57,6 +57,11 @@ enum Verb {
         #[arg(short, long = "filename", value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
 
+        /// Do not look for addresses of these pools that are in use on this node already: nobody
+        /// has any, or it is no node.
+        #[arg(long)]
+        no_node_scan: bool,
+
         #[command(flatten)]
         sources: evidence::Sources,
     },
@@ -128,7 +133,10 @@ fn main() -> ExitCode {
 fn run(command: &Command, out: &mut dyn Write) -> Result<()> {
     let patience = command.patience();
     match &command.verb {
-        Verb::Apply { files, sources } => apply::run(&command.store()?, sources, files, out),
+        Verb::Apply { files, no_node_scan, sources } => {
+            let sources = (!no_node_scan).then_some(sources);
+            apply::run(&command.store()?, sources, files, out)
+        }
         Verb::Verify(options) => verify::run(&command.store()?, options, out),
         Verb::Rebuild(options) => rebuild::rebuild(&command.store()?, options, out),
         Verb::Restore(options) => rebuild::restore(&command.store()?, options, out),
