@@ -2,12 +2,18 @@
 //! names (specification, section 4, "Plugin Delegation").
 
 use std::fs;
-use std::io::Write as _;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use cni_proto::{Code, Error, Verb};
+
+/// How often, and after which pauses, a file that somebody still writes is tried again: five seconds
+/// in all.
+const BUSY_TRIES: u32 = 50;
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// A plugin to run with the environment of this process, which has what a delegate needs.
 #[derive(Debug, Clone, Copy)]
@@ -29,16 +35,10 @@ impl Delegate<'_> {
     /// be started, 999 with its exit status if it failed without an error object.
     pub fn run(&self, verb: Verb) -> Result<Vec<u8>, Error> {
         let file = self.file()?;
-        let failed = |what: &str, error: std::io::Error| {
+        let failed = |what: &str, error: io::Error| {
             Error::new(Code::IO, format!("{what} {}: {error}", file.display()))
         };
-        let mut child = Command::new(&file)
-            .env("CNI_COMMAND", verb.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| failed("start", error))?;
+        let mut child = start(&file, verb).map_err(|error| failed("start", error))?;
         let stdin = child.stdin.take();
         // On a thread: a delegate may write before it has read all of it, and may not read at all.
         let output = thread::scope(|scope| {
@@ -47,7 +47,7 @@ impl Delegate<'_> {
         });
         let Output { status, stdout, stderr } = output.map_err(|error| failed("run", error))?;
         // Best effort, as its own would be.
-        let _ = std::io::stderr().write_all(&stderr);
+        let _ = io::stderr().write_all(&stderr);
         if status.success() {
             return Ok(stdout);
         }
@@ -77,12 +77,28 @@ impl Delegate<'_> {
     }
 }
 
+/// One that is being replaced by a program that does not know of rename is tried again, as libcni
+/// does for the plugins that it starts itself.
+fn start(file: &Path, verb: Verb) -> io::Result<Child> {
+    let mut command = Command::new(file);
+    command.env("CNI_COMMAND", verb.to_string());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for _ in 0..BUSY_TRIES {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                thread::sleep(BUSY_PAUSE)
+            }
+            other => return other,
+        }
+    }
+    command.spawn()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-    use std::path::Path;
-
     use super::*;
+    use std::fs::File;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn plugin(directory: &Path, script: &str) {
         let file = directory.join("fake");
@@ -101,6 +117,23 @@ mod tests {
     #[test]
     fn it_gets_verb_and_configuration_and_its_answer_comes_back() {
         assert_eq!(run("echo $CNI_COMMAND; cat", r#"{"a":1}"#).unwrap(), "CHECK\n{\"a\":1}");
+    }
+
+    #[test]
+    fn one_that_is_still_being_written_is_tried_again() {
+        let directory = tempfile::tempdir().unwrap();
+        plugin(directory.path(), "echo started");
+        let writer = File::options().append(true).open(directory.path().join("fake")).unwrap();
+        let path = [directory.path().to_path_buf()];
+        let delegate = Delegate { plugin: "fake", path: &path, configuration: "{}" };
+        let refused = Command::new(directory.path().join("fake")).spawn().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ExecutableFileBusy);
+        let stdout = thread::scope(|scope| {
+            let answer = scope.spawn(|| delegate.run(Verb::Add));
+            drop(writer);
+            answer.join().unwrap()
+        });
+        assert_eq!(stdout.unwrap(), b"started\n");
     }
 
     #[test]
