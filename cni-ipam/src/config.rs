@@ -1,7 +1,7 @@
 //! The `ipam` object of a network configuration, for pools that were applied on the node.
 
 use cni_proto::{Code, DelConfig, Error, NetworkConfig};
-use ipam_core::{NamedPools, NetworkRef, NodeName, PoolPattern};
+use ipam_core::{Hints, IfName, NamedPools, NetworkRef, NodeName, PoolPattern, Wish};
 use serde::Deserialize;
 
 use crate::place::{Fields, Place};
@@ -66,6 +66,12 @@ impl IpamConfig {
         let v6 = patterns("default_ipv6_ippool", ipam.default_ipv6_ippool.as_deref())?;
         let pools = (!v4.is_empty() || !v6.is_empty()).then_some(NamedPools { v4, v6 });
         Ok(Self { node, network, pools, place: Place::of_pools(&fields) })
+    }
+
+    /// Which pools an interface wants, by this configuration alone.
+    pub(crate) fn wish(&self, ifname: &IfName) -> Result<Wish, Error> {
+        let hints = Hints { configuration: self.pools.clone(), ..Hints::default() };
+        hints.wish(ifname).map_err(|error| Error::new(Code::INVALID_CONFIG, error.to_string()))
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use cni_proto::{Code, Error, NetworkConfig};
-use ipam_core::{Asker, Hints, select};
+use ipam_core::{Asker, select};
 use ipam_store::{Counters, PoolCounters, Store};
 use serde::Deserialize;
 
@@ -37,11 +37,7 @@ pub(crate) fn status(
         return Ok(());
     }
     let config = IpamConfig::new(config)?;
-    let hints = Hints { configuration: config.pools, ..Hints::default() };
-    let interface = "eth0".parse().map_err(|error| crate::named(&error))?;
-    let wish = hints
-        .wish(&interface)
-        .map_err(|error| Error::new(Code::INVALID_CONFIG, error.to_string()))?;
+    let wish = config.wish(&"eth0".parse().map_err(|error| crate::named(&error))?)?;
     let declared = store.declared().map_err(|error| not_available(error.to_string()))?;
     let pools = declared.map(|declared| declared.pools).unwrap_or_default();
     let selection = select(&pools, &wish.source, &Asker::new(config.node, config.network));

@@ -39,8 +39,7 @@ use cni_proto::{
     AddRequest, CheckRequest, CniArgs, Code, DelRequest, Error, GcRequest, StatusRequest,
 };
 use ipam_core::{
-    Asker, Attachment, ContainerId, Demand, Hints, NameError, PodRef, Pool, Refused,
-    ValidAttachments,
+    Asker, Attachment, ContainerId, Demand, NameError, PodRef, Pool, Refused, ValidAttachments,
 };
 use ipam_store::{AllocateError, Configured, Error as StoreError, Grant, Request, Store};
 
@@ -95,14 +94,9 @@ fn add_from_pools(request: &AddRequest) -> Result<Allocation, Error> {
     let config = IpamConfig::new(&request.config)?;
     let attachment = attachment_of_add(request)?;
     let namespace = request.args.pod_namespace().map(str::parse).transpose();
-    let asker = Asker {
-        namespace: namespace.map_err(|error| named(&error))?,
-        ..Asker::new(config.node, config.network)
-    };
-    let hints = Hints { configuration: config.pools, ..Hints::default() };
-    let wish = hints
-        .wish(&attachment.ifname)
-        .map_err(|error| Error::new(Code::INVALID_CONFIG, error.to_string()))?;
+    let namespace = namespace.map_err(|error| named(&error))?;
+    let wish = config.wish(&attachment.ifname)?;
+    let asker = Asker { namespace, ..Asker::new(config.node, config.network) };
     let container = attachment.container.clone();
     let demand =
         Demand { pod: pod(&request.args), source: wish.source, ..Demand::new(attachment, asker) };

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
 
-use crate::lease::{Lease, Moment};
+use crate::lease::{Lease, Moment, NetnsRef};
 use crate::owner::{Attachment, BootId, ContainerId, IfName, NetworkName};
 
 /// What is known about the node. What is `None` is not known and frees nothing.
@@ -130,6 +130,18 @@ fn judge(lease: &Lease, facts: &Facts) -> Result<WhyFreed, WhyKept> {
     }
 }
 
+impl LiveNamespaces {
+    /// Whether a namespace may be one of these.
+    ///
+    /// The kernel gives the inode number of a dead namespace to a new one, and a path can come to
+    /// lead to another: only both together say that it may be the same. A namespace that lost its
+    /// path and lives on is told by its address on an interface.
+    pub fn has(&self, netns: &NetnsRef) -> bool {
+        self.paths.contains(&netns.path)
+            && netns.inode.is_none_or(|inode| self.inodes.contains(&inode))
+    }
+}
+
 impl ValidAttachments {
     fn names(&self, attachment: &Attachment) -> bool {
         let key = (attachment.container.clone(), attachment.ifname.clone());
@@ -141,12 +153,7 @@ fn by_namespace(lease: &Lease, facts: &Facts) -> Result<WhyFreed, WhyKept> {
     let (Some(netns), Some(live)) = (&lease.netns, &facts.namespaces) else {
         return Err(WhyKept::NamespaceUnknown);
     };
-    // The kernel gives the inode number of a dead namespace to a new one, and a path can come to
-    // lead to another: only both together say that it may be the same. A namespace that lost its
-    // path and lives on has its address on an interface, which was asked before.
-    let lives = live.paths.contains(&netns.path)
-        && netns.inode.is_none_or(|inode| live.inodes.contains(&inode));
-    if lives {
+    if live.has(netns) {
         return Err(WhyKept::NamespaceLives);
     }
     let age = facts.now.seconds_since(lease.since.moment);

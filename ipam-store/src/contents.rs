@@ -113,6 +113,11 @@ impl Contents {
         Ok(contents)
     }
 
+    /// What was applied to have these pools and reserved addresses.
+    pub(crate) fn declared(&self) -> Declared {
+        Declared { pools: self.pools.clone(), reserved: self.reserved.clone() }
+    }
+
     /// The same with further leases, each of the pool that claims its address. One that no pool
     /// claims, or whose address is held already, is left out.
     #[must_use]
@@ -168,7 +173,7 @@ impl Contents {
             register.notes.insert(NOTES_BOOT, boot.as_str())?;
         }
         register.meta.insert(META_MOMENT, self.moment.0)?;
-        register.declare(&Declared { pools: self.pools.clone(), reserved: self.reserved.clone() })
+        register.declare(&self.declared())
     }
 }
 

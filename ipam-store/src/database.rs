@@ -5,9 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use redb::{
-    Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageBackend, WriteTransaction,
-};
+use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, WriteTransaction};
 
 use crate::contents::Contents;
 use crate::declared::Declared;
@@ -109,27 +107,15 @@ impl Location {
     /// Opens the database for looking only: not a byte of it is written.
     pub(crate) fn look(&self) -> Result<Snapshot, Error> {
         let (path, lock) = (self.file(), self.lock_existing()?);
-        let overlay = existing(OpenOptions::new().read(true), &path)
-            .and_then(|file| Overlay::new(file).map_err(io_error("look at", &path)))?;
-        let database =
-            open_database(overlay).map_err(|error| Fault::from(error).at("open", &path))?;
-        Ok(Snapshot { database, path, lock })
+        Ok(Snapshot { database: open_overlay(&path)?, path, lock })
     }
 
     /// What the database says, whatever its revision, for who has the lock.
     pub(crate) fn peek(&self, _lock: &Lock) -> Result<Contents, Error> {
         let path = self.file();
-        let overlay = existing(OpenOptions::new().read(true), &path)
-            .and_then(|file| Overlay::new(file).map_err(io_error("look at", &path)))?;
-        let read = || -> Outcome<Contents> {
-            let database = open_database(overlay)?;
-            let transaction = database.begin_read()?;
-            match format_of(transaction.open_table(META))? {
-                1..=FORMAT => Contents::read(&transaction),
-                found => Err(Fault::Newer { found }),
-            }
-        };
-        read().map_err(|fault| fault.at("read", &path))
+        let database = open_overlay(&path)?;
+        let read = begin_read(&database).and_then(|transaction| Contents::read(&transaction));
+        read.map_err(|fault| fault.at("read", &path))
     }
 
     /// Makes a database with what `contents` writes, under the lock, and puts it where none is: under
@@ -186,9 +172,22 @@ fn existing(options: &OpenOptions, path: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
-/// Opens a database on a storage where closing it may write.
-fn open_database(storage: impl StorageBackend) -> Result<Database, DatabaseError> {
-    redb::Builder::new().create_with_backend(storage)
+/// Opens an existing database so that nothing that is done with it reaches the file.
+fn open_overlay(path: &Path) -> Result<Database, Error> {
+    let overlay = existing(OpenOptions::new().read(true), path)
+        .and_then(|file| Overlay::new(file).map_err(io_error("look at", path)))?;
+    let database = redb::Builder::new().create_with_backend(overlay);
+    database.map_err(|error| Fault::from(error).at("open", path))
+}
+
+/// A transaction on a file of this format or an older one, which lacks tables.
+fn begin_read(database: &Database) -> Outcome<ReadTransaction> {
+    let transaction = database.begin_read()?;
+    match format_of(transaction.open_table(META))? {
+        0 => Err(Fault::Foreign),
+        1..=FORMAT => Ok(transaction),
+        found => Err(Fault::Newer { found }),
+    }
 }
 
 /// Creates all tables of a database, at a revision above `noted`, with what `fill` writes.
@@ -281,17 +280,11 @@ impl Snapshot {
         &self.path
     }
 
-    /// A transaction on a file of this format or an older one, which lacks tables.
+    /// A transaction on a file of this format or an older one that is no older copy of itself.
     pub(crate) fn read(&self) -> Outcome<ReadTransaction> {
-        let transaction = self.database.begin_read()?;
-        match format_of(transaction.open_table(META))? {
-            0 => Err(Fault::Foreign),
-            1..=FORMAT => {
-                let revision = rows::number(&transaction.open_table(META)?, META_REVISION)?;
-                check_revision(revision, self.lock.noted())?;
-                Ok(transaction)
-            }
-            found => Err(Fault::Newer { found }),
-        }
+        let transaction = begin_read(&self.database)?;
+        let revision = rows::number(&transaction.open_table(META)?, META_REVISION)?;
+        check_revision(revision, self.lock.noted())?;
+        Ok(transaction)
     }
 }

@@ -159,7 +159,25 @@ impl<'t> Register<'t> {
         })
     }
 
-    /// Ends all leases of an attachment, as `policy` has it, and answers them.
+    /// Writes down a lease that others made, as one of the pool that claims its address; `false` if
+    /// none does, or if somebody holds the address whom `may_replace` does not give up.
+    pub(crate) fn adopt(
+        &mut self,
+        lease: &Lease,
+        may_replace: impl Fn(&Lease) -> bool,
+    ) -> Outcome<bool> {
+        let pools = self.pools()?;
+        let pool = pools.iter().find(|pool| pool.claims(lease.address));
+        let held = rows::lease(&self.leases, lease.address)?;
+        let Some(pool) = pool.filter(|_| held.as_ref().is_none_or(may_replace)) else {
+            return Ok(false);
+        };
+        self.hold(&Lease { pool: pool.name().clone(), ..lease.clone() })?;
+        Ok(true)
+    }
+
+    /// Ends all leases of an attachment, as `policy` has it, and answers them; `None` if the index
+    /// had nothing for it, so that nothing changed.
     ///
     /// A damaged lease record goes too, without being in the answer: a DEL must end some time.
     pub(crate) fn release(
@@ -167,9 +185,13 @@ impl<'t> Register<'t> {
         attachment: &Attachment,
         policy: &Policy,
         now: Moment,
-    ) -> Outcome<Vec<Lease>> {
+    ) -> Outcome<Option<Vec<Lease>>> {
+        let addresses = self.addresses_of(attachment)?;
+        if addresses.is_empty() {
+            return Ok(None);
+        }
         let mut ended = Vec::new();
-        for address in self.addresses_of(attachment)? {
+        for address in addresses {
             let lease = rows::lease(&self.leases, address);
             match lease {
                 Ok(Some(lease)) if lease.attachment == *attachment => {
@@ -185,12 +207,7 @@ impl<'t> Register<'t> {
                 Err(other) => return Err(other),
             }
         }
-        Ok(ended)
-    }
-
-    /// Whether the attachment holds nothing.
-    pub(crate) fn holds_nothing(&self, attachment: &Attachment) -> Outcome<bool> {
-        Ok(self.addresses_of(attachment)?.is_empty())
+        Ok(Some(ended))
     }
 
     /// Ends one lease, as `policy` has it.

@@ -10,6 +10,8 @@ use ipam_core::{
     Attachment, Demand, Facts, Lease, NetnsRef, Policy, Pool, PoolName, Rest, Stamp, WhyFreed,
 };
 
+use redb::ReadTransaction;
+
 use crate::clock;
 use crate::contents::{self, Contents, Counters};
 use crate::database::{Location, Opened, begin};
@@ -188,12 +190,7 @@ impl Store {
             if is_different {
                 register.declare(&merged)?;
                 for lease in found {
-                    let pool = merged.pools.iter().find(|pool| pool.claims(lease.address));
-                    if let Some(pool) = pool
-                        && rows::lease(&register.leases, lease.address)?.is_none()
-                    {
-                        register.hold(&Lease { pool: pool.name().clone(), ..lease.clone() })?;
-                    }
+                    register.adopt(lease, |_| false)?;
                 }
             }
             Ok::<_, Unapplied>(Done { answer: changes, changed: is_different })
@@ -337,16 +334,10 @@ impl Store {
     ) -> Result<Vec<Lease>, Error> {
         let opened = self.location.open(Growth::Blocks)?;
         let outcome = self.transact(&opened, |register, _| {
-            let pools = register.pools()?;
             let mut left = Vec::new();
             for lease in leases {
-                let pool = pools.iter().find(|pool| pool.claims(lease.address));
-                let held = rows::lease(&register.leases, lease.address)?;
-                match pool {
-                    Some(pool) if held.as_ref().is_none_or(&may_replace) => {
-                        register.hold(&Lease { pool: pool.name().clone(), ..lease.clone() })?;
-                    }
-                    _ => left.push(lease.clone()),
+                if !register.adopt(lease, &may_replace)? {
+                    left.push(lease.clone());
                 }
             }
             let changed = left.len() < leases.len();
@@ -361,9 +352,7 @@ impl Store {
     ///
     /// [`Error::Missing`] if nothing was ever applied; else as [`Error`] says.
     pub fn contents(&self) -> Result<Contents, Error> {
-        let snapshot = self.location.look()?;
-        let read = snapshot.read().and_then(|transaction| Contents::read(&transaction));
-        read.map_err(|fault| fault.at("read", snapshot.path()))
+        self.look(Contents::read)
     }
 
     /// What an attachment holds.
@@ -372,10 +361,13 @@ impl Store {
     ///
     /// As [`Self::contents`].
     pub fn held_by(&self, attachment: &Attachment) -> Result<Vec<Lease>, Error> {
+        self.look(|transaction| contents::held_by(transaction, attachment))
+    }
+
+    fn look<T>(&self, read: impl FnOnce(&ReadTransaction) -> Outcome<T>) -> Result<T, Error> {
         let snapshot = self.location.look()?;
-        let read =
-            snapshot.read().and_then(|transaction| contents::held_by(&transaction, attachment));
-        read.map_err(|fault| fault.at("read", snapshot.path()))
+        let answer = snapshot.read().and_then(|transaction| read(&transaction));
+        answer.map_err(|fault| fault.at("read", snapshot.path()))
     }
 
     /// How the addresses of each pool divide.
@@ -384,9 +376,7 @@ impl Store {
     ///
     /// As [`Self::contents`].
     pub fn counters(&self) -> Result<Counters, Error> {
-        let snapshot = self.location.look()?;
-        let read = snapshot.read().and_then(|transaction| Counters::read(&transaction));
-        read.map_err(|fault| fault.at("read", snapshot.path()))
+        self.look(Counters::read)
     }
 
     /// The counters now, and again after each change, for which the file is looked at every
@@ -477,9 +467,7 @@ impl Store {
     pub fn create(&self, contents: &Contents) -> Result<(), Error> {
         create_directory(&self.location.directory)?;
         let lock = self.location.lock()?;
-        let declared =
-            Declared { pools: contents.pools.clone(), reserved: contents.reserved.clone() };
-        self.location.create(&lock, &declared, |register| contents.write(register))
+        self.location.create(&lock, &contents.declared(), |register| contents.write(register))
     }
 
     /// Puts a new database with these contents in the place of the one there may be, which is set
@@ -489,9 +477,7 @@ impl Store {
     ///
     /// As [`Self::set_aside`] and [`Self::create`].
     pub fn replace(&self, contents: &Contents) -> Result<Option<PathBuf>, Error> {
-        let declared =
-            Declared { pools: contents.pools.clone(), reserved: contents.reserved.clone() };
-        let (aside, _) = self.set_aside(&declared)?;
+        let (aside, _) = self.set_aside(&contents.declared())?;
         self.create(contents)?;
         Ok(aside)
     }

@@ -15,7 +15,7 @@ use crate::fault::{Fault, Outcome};
 use crate::migrate::{migrate, take_departed};
 use crate::register::Register;
 use crate::rows;
-use crate::schema::{META, META_REVISION};
+use crate::schema::META_REVISION;
 use crate::store::Grant;
 
 /// What a piece of work answers, and whether it has written something.
@@ -50,11 +50,9 @@ pub(crate) fn transact<T, E: From<Fault>>(
 ) -> Result<Ended<T>, E> {
     let transaction = begin(database)?;
     migrate(&transaction)?;
-    let found = transaction.open_table(META).map_err(Fault::from)?;
-    check_revision(rows::number(&found, META_REVISION)?, noted)?;
-    drop(found);
-    let departed = take_departed(&transaction)?;
     let mut register = Register::open(&transaction)?;
+    check_revision(rows::number(&register.meta, META_REVISION)?, noted)?;
+    let departed = take_departed(&transaction)?;
     let entered = register.enter_boot(policy, now)?;
     for attachment in &departed {
         register.release(attachment, policy, now.moment)?;
@@ -123,9 +121,8 @@ pub(crate) fn release(
     policy: &Policy,
     now: &Stamp,
 ) -> Outcome<Done<Vec<Lease>>> {
-    let changed = !register.holds_nothing(attachment)?;
-    let answer = register.release(attachment, policy, now.moment)?;
-    Ok(Done { answer, changed })
+    let ended = register.release(attachment, policy, now.moment)?;
+    Ok(Done { changed: ended.is_some(), answer: ended.unwrap_or_default() })
 }
 
 /// Ends the leases that are dead by the facts.

@@ -1,6 +1,6 @@
 //! Who uses which address on this node, by everything but the database.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use cni_net::{Census, CensusOptions, LiveNetns, OpenFiles, WholeCensus};
-use ipam_core::{Attachment, IfName, Lease, NetnsRef, PodRef, Pool, PoolName, Stamp};
+use ipam_core::{
+    Attachment, IfName, Lease, LiveNamespaces, NetnsRef, PodRef, Pool, PoolName, Stamp,
+};
 
 use crate::result_cache::{CachedResult, ResultCache};
 
@@ -47,8 +49,7 @@ pub(crate) struct Evidence {
 /// What is alive on the node.
 struct Alive<'a> {
     census: WholeCensus<'a>,
-    inodes: BTreeSet<u64>,
-    paths: BTreeSet<PathBuf>,
+    namespaces: LiveNamespaces,
     now: Stamp,
 }
 
@@ -71,7 +72,12 @@ impl Evidence {
             Ok(whole) => whole,
             Err(incomplete) => bail!("not all of the node can be seen: {incomplete}"),
         };
-        let alive = Alive { census, inodes: census.inodes(), paths: census.paths(), now };
+        let paths = census.paths();
+        let namespaces = LiveNamespaces {
+            inodes: census.inodes(),
+            paths: paths.iter().map(|path| path.display().to_string()).collect(),
+        };
+        let alive = Alive { census, namespaces, now };
         let mut evidence = Self::default();
         for result in evidence.cached(sources)? {
             evidence.add_cached(&result, pools, &alive);
@@ -146,10 +152,7 @@ impl Evidence {
         };
         let is_of_this_boot = lease.since.boot.is_some() && lease.since.boot == alive.now.boot;
         let netns = lease.netns.as_ref().filter(|_| is_of_this_boot);
-        let lives = netns.is_some_and(|netns| {
-            alive.paths.contains(Path::new(&netns.path))
-                && netns.inode.is_none_or(|inode| alive.inodes.contains(&inode))
-        });
+        let lives = netns.is_some_and(|netns| alive.namespaces.has(netns));
         let there = alive.place_of(address);
         if alive.is_elsewhere(address, netns) {
             self.notes.push(format!("{address} of {attachment}: it is in another namespace now"));
