@@ -86,7 +86,7 @@ fn start(file: &Path, verb: Verb) -> io::Result<Child> {
     for _ in 0..BUSY_TRIES {
         match command.spawn() {
             Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
-                thread::sleep(BUSY_PAUSE)
+                thread::sleep(BUSY_PAUSE);
             }
             other => return other,
         }

@@ -1,7 +1,7 @@
 //! The allocator's errors as CNI error objects.
 
 use cni_proto::{Code, Error};
-use ipam_core::Refused;
+use ipam_core::{Refused, RequestReason};
 use ipam_store::AllocateError;
 
 /// No pool may be used by this node, network and namespace, or none is stored at all.
@@ -20,12 +20,21 @@ pub(crate) fn of_allocate(error: &AllocateError) -> Error {
         AllocateError::Refused(refused) => match **refused {
             Refused::NoPool(_) => NO_POOL,
             Refused::AlreadyHeld { .. } => ALREADY_HELD,
+            Refused::Request { ref reason, .. } => of_request(reason),
             _ => Code::TRY_AGAIN,
         },
         AllocateError::Store(error) => return of_store(error),
         _ => Code::INTERNAL,
     };
     Error::new(code, error.to_string())
+}
+
+/// Who holds an address, or it rests for, gives it up some day; the rest stays as it is.
+fn of_request(reason: &RequestReason) -> Code {
+    match reason {
+        RequestReason::Held { .. } | RequestReason::Resting { .. } => Code::TRY_AGAIN,
+        _ => Code::INVALID_CONFIG,
+    }
 }
 
 pub(crate) fn of_store(error: &ipam_store::Error) -> Error {

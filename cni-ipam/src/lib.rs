@@ -71,6 +71,7 @@ pub use place::{
 use allocation::Stated;
 use place::Fields;
 use ranges::Ranges;
+use requested::Requested;
 
 /// How long a STATUS waits for others before it takes their work for a sign of life.
 const STATUS_PATIENCE: Duration = Duration::from_millis(200);
@@ -98,8 +99,12 @@ fn add_from_pools(request: &AddRequest) -> Result<Allocation, Error> {
     let wish = config.wish(&attachment.ifname)?;
     let asker = Asker { namespace, ..Asker::new(config.node, config.network) };
     let container = attachment.container.clone();
-    let demand =
-        Demand { pod: pod(&request.args), source: wish.source, ..Demand::new(attachment, asker) };
+    let demand = Demand {
+        pod: pod(&request.args),
+        source: wish.source,
+        requested: Requested::new(&request.config)?.with(&request.args)?,
+        ..Demand::new(attachment, asker)
+    };
     let netns = Some(netns::reference(&request.netns));
     let request = Request { demand, netns };
     let grants = allocate(&config.place, &container, |store| store.allocate(&request))?;

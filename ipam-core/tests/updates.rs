@@ -294,7 +294,7 @@ fn a_hopeless_update_of_a_large_pool_is_refused_at_once_and_briefly() {
     let told = texts(apply(&[large(0)], &[large(30_000)], &held)).concat();
     assert!(told.ends_with("; and 19900 more"), "{}", &told[told.len() - 100..]);
     assert!(told.len() < 100_000, "a message of {} bytes", told.len());
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     let twin = Pool::new("twin", &large(0).spec()).unwrap();
     let told = texts(apply(&[large(0)], &[twin], &[])).concat();
     assert!(told.ends_with("also belongs to pool large") && told.len() < 1000, "{told}");
