@@ -18,6 +18,11 @@ mod plugin;
 mod precheck;
 mod siblings;
 
+/// A plugin allocates a little and ends. The allocator of musl maps and unmaps a page at a time for
+/// that: a hundred system calls, a fifth of an ADD (benches/RESULTS.md).
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| {
         drop(stdout().write_all(&panic_object(info, Version::NEWEST)));

@@ -30,7 +30,8 @@ const START: Duration = Duration::from_millis(2);
 pub(crate) fn run(destination: &Path) -> Result<u8> {
     let mut out = io::stdout();
     let target = Target::choose()?;
-    for program in build(&target)? {
+    let selection: Vec<&str> = PROGRAMS.iter().flat_map(|program| ["-p", program]).collect();
+    for program in build(&target, &selection)? {
         let name = program.file_name().context("a program has a name")?;
         let placed = place(&program, destination, name.as_ref(), 0o755)?;
         let bytes = fs::metadata(&placed)?.len();
@@ -62,7 +63,7 @@ pub(crate) fn prove(destination: &Path) -> Result<String> {
 }
 
 /// Where static programs come from.
-struct Target {
+pub(crate) struct Target {
     triple: String,
     flags: &'static str,
 }
@@ -70,7 +71,7 @@ struct Target {
 impl Target {
     /// musl, whose programs start in less than half the time of static glibc ones, if its standard
     /// library is there or can be fetched; else glibc.
-    fn choose() -> Result<Self> {
+    pub(crate) fn choose() -> Result<Self> {
         let arch = std::env::consts::ARCH;
         let musl = format!("{arch}-unknown-linux-musl");
         if !toolchain::has_target(&musl)? {
@@ -87,19 +88,19 @@ impl Target {
     }
 }
 
-fn build(target: &Target) -> Result<Vec<PathBuf>> {
-    let mut selection = vec!["--release", "--target", &target.triple];
-    selection.extend(PROGRAMS.iter().flat_map(|program| ["-p", program]));
+/// Builds programs, which `selection` names in cargo's terms, as a node gets them.
+pub(crate) fn build(target: &Target, selection: &[&str]) -> Result<Vec<PathBuf>> {
+    let selection = [&["--profile", "node", "--target", &target.triple], selection].concat();
     let variable =
         format!("CARGO_TARGET_{}_RUSTFLAGS", target.triple.to_uppercase().replace(['-', '.'], "_"));
     let built = executable::build_binaries_with(&selection, &[(&variable, target.flags)])?;
-    ensure!(built.len() == PROGRAMS.len(), "cargo built {} programs", built.len());
+    ensure!(!built.is_empty(), "cargo built no program of {selection:?}");
     Ok(built.into_iter().map(|program| program.file).collect())
 }
 
 /// Copies under another name, then renames: a program that runs keeps the file it was started from,
 /// and whoever starts it anew finds a whole one.
-fn place(from: &Path, folder: &Path, name: &Path, mode: u32) -> Result<PathBuf> {
+pub(crate) fn place(from: &Path, folder: &Path, name: &Path, mode: u32) -> Result<PathBuf> {
     fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
     let to = folder.join(name);
     let draft = folder.join(format!(".{}.new", name.display()));

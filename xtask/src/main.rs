@@ -1,5 +1,6 @@
 //! Builds, tests and shows the project; installs what they need.
 
+mod bench;
 mod channel;
 mod cpio;
 mod demo;
@@ -65,6 +66,8 @@ enum Task {
         /// The folder, such as /opt/cni/bin.
         destination: PathBuf,
     },
+    /// Measure whole processes beside the peers', and write benches/RESULTS.md.
+    Bench(BenchArguments),
     /// Run every fuzz target of the folder `fuzz` for some time; needs a nightly toolchain.
     Fuzz {
         /// How long each target runs.
@@ -77,6 +80,19 @@ enum Task {
     /// The test run inside the guest.
     #[command(hide = true)]
     GuestTests { plugins: PathBuf, executables: String },
+}
+
+#[derive(Debug, Args)]
+struct BenchArguments {
+    /// A tenth of the rounds, to see whether all of it works.
+    #[arg(long)]
+    quick: bool,
+    /// Leave out what needs a kernel with ipvlan.
+    #[arg(long)]
+    without_guest: bool,
+    /// How many days of churn are simulated; a year takes an hour.
+    #[arg(long, default_value_t = 10)]
+    churn_days: u32,
 }
 
 #[derive(Debug, Args)]
@@ -117,6 +133,9 @@ fn perform(task: Task) -> Result<u8> {
         Task::Test => test::run(),
         Task::Demo { arguments } => demo::run(arguments),
         Task::Install { destination } => install::run(&destination),
+        Task::Bench(BenchArguments { quick, without_guest, churn_days }) => {
+            bench::run(quick, without_guest, churn_days)
+        }
         Task::Fuzz { seconds } => fuzz::run(seconds),
         Task::GuestTests { plugins, executables } => test::run_in_guest(&plugins, &executables),
         Task::GuestSupervise { request } => guest::supervise(&request).map(|()| 0),

@@ -51,6 +51,15 @@ pub(crate) const PEERS: Group = Group {
     )],
 };
 
+/// What measures whole processes.
+pub(crate) const BENCH: Group = Group {
+    purpose: "measurements",
+    packages: &[
+        ("strace", "how often a program asks the disk to write, and a disk that is slower"),
+        ("time", "how much memory a program had resident"),
+    ],
+};
+
 /// What the fuzz targets are compiled with.
 pub(crate) const FUZZ: Group = Group {
     purpose: "the fuzz targets",
@@ -253,7 +262,7 @@ mod tests {
 
     #[test]
     fn every_package_has_a_reason() {
-        for group in [MACHINE, NETWORK, PEERS, FUZZ] {
+        for group in [MACHINE, NETWORK, PEERS, BENCH, FUZZ] {
             assert!(!group.packages.is_empty());
             assert!(group.packages.iter().all(|(_, reason)| !reason.is_empty()));
         }

@@ -1,0 +1,80 @@
+//! Day after day of pods that come and go.
+
+use std::fs;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use ipam_core::{Asker, Attachment, Demand};
+use ipam_store::{Request, Store};
+
+use crate::markdown::{Document, micros};
+use crate::samples::Samples;
+use crate::{Bench, fill};
+
+const PODS: u32 = 250;
+const STARTS_A_DAY: u32 = 10 * 60 * 24;
+
+pub(crate) fn measure(bench: &Bench, days: u32, document: &mut Document) -> Result<()> {
+    let days = if bench.quick { 1 } else { days };
+    eprintln!("process: {days} days of churn");
+    let directory =
+        tempfile::Builder::new().prefix("node-ipam-bench-").tempdir_in(&bench.memory)?;
+    let store = fill::ours(&directory.path().join("ours"), 0)?;
+    let file = directory.path().join("ours/ipam.redb");
+    for number in 0..PODS {
+        start(&store, number)?;
+    }
+    let mut rows: Vec<(u32, u64, Samples)> = Vec::new();
+    let mut number = PODS;
+    for day in 1..=days {
+        let mut samples = Samples::default();
+        for _ in 0..STARTS_A_DAY {
+            let began = Instant::now();
+            store.release(&attachment(number - PODS)?)?;
+            start(&store, number)?;
+            samples.push(began.elapsed());
+            number += 1;
+        }
+        let bytes = fs::metadata(&file)?.len();
+        // The first day, the last one, and where something changed.
+        if rows.last().is_none_or(|last| last.1 != bytes) || day == days {
+            rows.push((day, bytes, samples));
+        }
+    }
+    let (first, last) = rows.first().zip(rows.last()).context("there is a day")?;
+    document.heading("Day after day");
+    document.text(&format!(
+        "{PODS} pods, {STARTS_A_DAY} starts and ends a day, {days} days, in one process on tmpfs: a \
+         DEL and an ADD take {} on the first day and {} on the last.",
+        micros(first.2.median()),
+        micros(last.2.median()),
+    ));
+    let lines: Vec<_> = rows
+        .iter()
+        .map(|(day, bytes, samples)| {
+            vec![
+                day.to_string(),
+                bytes.to_string(),
+                micros(samples.median()),
+                micros(samples.p99()),
+            ]
+        })
+        .collect();
+    document.table(&["day", "file, bytes", "DEL and ADD, p50", "p99"], &lines);
+    Ok(())
+}
+
+fn attachment(number: u32) -> Result<Attachment> {
+    Ok(Attachment {
+        network: fill::NETWORK.parse()?,
+        container: format!("{number:064x}").parse()?,
+        ifname: "eth0".parse()?,
+    })
+}
+
+fn start(store: &Store, number: u32) -> Result<()> {
+    let asker = Asker::new("bench".parse()?, fill::NETWORK.parse()?);
+    let request = Request { demand: Demand::new(attachment(number)?, asker), netns: None };
+    store.allocate(&request)?;
+    Ok(())
+}

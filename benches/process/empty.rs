@@ -1,0 +1,3 @@
+//! The program that does nothing: what starting one costs.
+
+fn main() {}

@@ -1,0 +1,123 @@
+//! How often each verb asks the disk to write: counted, and so free of noise.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::Bench;
+use crate::goals::Goals;
+use crate::markdown::Document;
+use crate::site::{Program, Site};
+
+/// Every call that waits for the disk.
+const SYNCS: &str = "fsync,fdatasync,sync,syncfs,sync_file_range,msync";
+
+/// Enough to see the file grow.
+const GROWTH: u32 = 400;
+
+pub(crate) fn measure(bench: &Bench, goals: &mut Goals, document: &mut Document) -> Result<()> {
+    eprintln!("process: syncs");
+    let site = Site::new(bench, &bench.disk, 250, true)?;
+    // What the first ADD of a database does besides is not what an ADD does.
+    site.call(Program::Ours, "ADD", "first")?;
+    let counted = |program, verb: &str, container: &str| -> Result<(usize, usize)> {
+        let syncs =
+            traced(&site, SYNCS, |wrapper| site.command(wrapper, program, verb, container))?;
+        // Nothing is left that a second call would not find as well, but for an ADD.
+        let calls = if verb == "ADD" {
+            site.call(program, "DEL", container)?;
+            traced(&site, "all", |wrapper| site.command(wrapper, program, verb, container))?
+        } else if verb == "DEL" {
+            site.call(program, "ADD", container)?;
+            traced(&site, "all", |wrapper| site.command(wrapper, program, verb, container))?
+        } else {
+            traced(&site, "all", |wrapper| site.command(wrapper, program, verb, container))?
+        };
+        Ok((syncs, calls))
+    };
+    let mut rows = Vec::new();
+    for (program, verb) in [
+        (Program::Ours, "ADD"),
+        (Program::Ours, "CHECK"),
+        (Program::Ours, "STATUS"),
+        (Program::Ours, "VERSION"),
+        (Program::Ours, "DEL"),
+        (Program::HostLocal, "ADD"),
+        (Program::HostLocal, "CHECK"),
+        (Program::HostLocal, "VERSION"),
+        (Program::HostLocal, "DEL"),
+    ] {
+        let (syncs, calls) = counted(program, verb, "traced")?;
+        rows.push(vec![format!("{} {verb}", program.name()), syncs.to_string(), calls.to_string()]);
+        if program == Program::Ours {
+            let bar = if matches!(verb, "ADD" | "DEL") { 2.0 } else { 0.0 };
+            goals.at_most(&format!("syncs, {verb}"), bar, number(syncs), "");
+        }
+    }
+    let get = traced(&site, SYNCS, |wrapper| get_pools(bench, &site, wrapper))?;
+    let all = traced(&site, "all", |wrapper| get_pools(bench, &site, wrapper))?;
+    rows.push(vec!["ipamctl get pools".into(), get.to_string(), all.to_string()]);
+    goals.at_most("syncs, ipamctl get pools", 0.0, number(get), "");
+
+    let (most, grown) = growing(bench)?;
+    rows.push(vec![
+        format!("cni-ipam ADD, the most of {GROWTH}, of which {grown} grew the file"),
+        most.to_string(),
+        String::new(),
+    ]);
+    goals.at_most("syncs, ADD that grows the file", 3.0, number(most), "");
+
+    document.heading("Syncs and system calls");
+    document.text("By strace, 250 leases. host-local reads each reservation, and syncs nothing.");
+    document.table(&["call", "syncs", "system calls"], &rows);
+    Ok(())
+}
+
+fn number(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::INFINITY, f64::from)
+}
+
+/// How many of these calls the program makes.
+fn traced(
+    site: &Site<'_>,
+    calls: &str,
+    command: impl Fn(&[&str]) -> Result<Command>,
+) -> Result<usize> {
+    let log = site.path("strace");
+    let log_text = log.to_str().context("a path in UTF-8")?;
+    let filter = format!("trace={calls}");
+    let mut command =
+        command(&["strace", "-f", "-qq", "-e", &filter, "-e", "signal=none", "-o", log_text])?;
+    let status = command.status().context("start strace")?;
+    ensure!(status.success() || calls != "all", "strace: {status}");
+    let text = fs::read_to_string(&log)?;
+    // A call that another thread interrupts takes two lines.
+    Ok(text.lines().filter(|line| !line.contains("resumed>")).count())
+}
+
+fn get_pools(bench: &Bench, site: &Site<'_>, wrapper: &[&str]) -> Result<Command> {
+    let (name, arguments) = wrapper.split_first().context("a wrapper")?;
+    let mut command = Command::new(name);
+    command.args(arguments).arg(bench.program("ipamctl"));
+    command.arg("--data-dir").arg(site.path("ours")).args(["get", "pools"]);
+    command.stdout(std::process::Stdio::null());
+    Ok(command)
+}
+
+/// The most syncs of an ADD while the database grows, and how many of them met a larger file.
+fn growing(bench: &Bench) -> Result<(usize, usize)> {
+    let site = Site::new(bench, &bench.disk, 4_000, false)?;
+    let file = site.path("ours").join("ipam.redb");
+    let (mut most, mut grown) = (0, 0);
+    for number in 0..GROWTH {
+        let before = fs::metadata(&file)?.len();
+        let container = format!("grow-{number}");
+        let syncs = traced(&site, SYNCS, |wrapper| {
+            site.command(wrapper, Program::Ours, "ADD", &container)
+        })?;
+        most = most.max(syncs);
+        grown += usize::from(fs::metadata(&file)?.len() > before);
+    }
+    Ok((most, grown))
+}
