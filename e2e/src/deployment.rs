@@ -201,8 +201,8 @@ mod tests {
     #[test]
     fn the_readme_shows_the_example_as_it_is() {
         let readme = include_str!("../../README.md");
-        let mut blocks = readme.split("```json\n").skip(1).filter_map(|it| it.split_once("```"));
-        let shown = blocks.map(|(block, _)| block).find(|block| block.contains(PLUGIN));
-        assert_eq!(shown, Some(EXAMPLE));
+        let blocks = readme.split("```json\n").skip(1).filter_map(|it| it.split_once("```"));
+        let mut shown = blocks.map(|(block, _)| block);
+        assert_eq!(shown.find(|block| block.contains(PLUGIN)), Some(EXAMPLE));
     }
 }

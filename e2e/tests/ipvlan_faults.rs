@@ -38,7 +38,7 @@ fn faulty(
 fn start(lab: &Lab) -> Result<(Deployment<'_>, &Pod)> {
     let deployment = Deployment::start(lab, seed::DUAL_STACK_POOLS)?;
     let pod = &lab.pods()[0];
-    pod.enter(|| Ok(std::fs::write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "1")?))?;
+    pod.enter(|| Ok(fs::write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "1")?))?;
     Ok((deployment, pod))
 }
 
@@ -59,7 +59,7 @@ fn an_add_whose_nth_request_fails_leaves_kernel_and_database_as_before() -> Resu
                 let check = deployment.call("CHECK", pod, |it| it["prevResult"] = result)?;
                 assert_eq!(check.success()?, &serde_json::Value::Null, "request {fault}");
                 deployment.del(pod)?.success()?;
-                pod.enter(|| Ok(std::fs::write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "1")?))?;
+                pod.enter(|| Ok(fs::write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "1")?))?;
                 forgiven += u32::from(reached);
             } else {
                 ensure!(reached && answer.json.is_some(), "{answer:?}");
