@@ -13,7 +13,7 @@ use e2e::{Call, Lab, Pod, Runtime, UPSTREAM_PLUGIN_DIR, plugin_dir, seed};
 use serde_json::{Value, json};
 
 /// Says how many rounds there are, for a measurement that is to be kept.
-const ROUNDS: &str = "NODE_IPAM_ROUNDS";
+const ROUNDS: &str = "NODE_IPAM_TIME_ROUNDS";
 
 const VERBS: [&str; 2] = ["ADD", "DEL"];
 
