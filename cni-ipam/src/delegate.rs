@@ -31,7 +31,7 @@ impl Delegate<'_> {
         self.start(verb)?.wait()
     }
 
-    /// Starts it for one verb. It has its input only once it is [waited for](RunningDelegate::wait).
+    /// Starts it for one verb. It gets its input once it is [waited for](RunningDelegate::wait).
     ///
     /// # Errors
     /// Code 7 if no directory has such a plugin, 5 if it cannot be started.

@@ -21,7 +21,8 @@ const NAMED: &str = "/run/netns";
 /// millisecond, and where the master carries pods at all, they are among the first.
 const MOST_NEIGHBOURS: usize = 32;
 
-/// How many processes are asked for their namespace. Each costs an ADD a hundredth of a millisecond.
+/// How many processes are asked for their namespace, of which no more are looked at than those of
+/// neighbours. Asking costs an ADD a hundredth of a millisecond each.
 const MOST_PROCESSES: usize = 2048;
 
 /// The mode and flag of the master's ipvlan links; `None` if none was seen. `outside` is the
@@ -38,14 +39,13 @@ pub(crate) fn port(master: &Link, outside: (&mut Netlink, &Netns), pod: &Path) -
     let is_named = beside.and_then(|beside| fs::canonicalize(beside).ok());
     let named = (is_named.as_deref() != Some(Path::new(NAMED))).then_some(Path::new(NAMED));
     let entries = beside.into_iter().chain(named).filter_map(|it| fs::read_dir(it).ok()).flatten();
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path())).take(MOST_NEIGHBOURS);
-    // Namespaces that were looked at; those of masters that are not in them say nothing here.
+    let neighbours = entries.filter_map(|entry| Some(entry.ok()?.path())).take(MOST_NEIGHBOURS);
+    // The master's own was looked at already; several paths lead to most of the others.
     let mut seen = BTreeSet::from([netns.id()]);
-    let mut look = |path: &Path| {
-        let is_new = netns_id(path).is_some_and(|id| seen.insert(id));
-        is_new.then(|| in_namespace(master, netns, path)).flatten()
-    };
-    paths.chain(processes()).find_map(|path| look(&path))
+    let mut is_new = |path: &PathBuf| netns_id(path).is_some_and(|id| seen.insert(id));
+    let mut namespaces =
+        neighbours.chain(processes()).filter(|path| is_new(path)).take(2 * MOST_NEIGHBOURS);
+    namespaces.find_map(|path| in_namespace(master, netns, &path))
 }
 
 /// Each process's way to its namespace; those that are gone meanwhile lead nowhere.
