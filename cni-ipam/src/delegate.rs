@@ -34,28 +34,18 @@ impl Delegate<'_> {
     /// The delegate's own error as it is. Code 7 if no directory has such a plugin, 5 if it cannot
     /// be started, 999 with its exit status if it failed without an error object.
     pub fn run(&self, verb: Verb) -> Result<Vec<u8>, Error> {
+        self.start(verb)?.wait()
+    }
+
+    /// Starts it for one verb. It gets its input once it is [waited for](RunningDelegate::wait).
+    ///
+    /// # Errors
+    /// Code 7 if no directory has such a plugin, 5 if it cannot be started.
+    pub fn start(&self, verb: Verb) -> Result<RunningDelegate<'_>, Error> {
         let file = self.file()?;
-        let failed = |what: &str, error: io::Error| {
-            Error::new(Code::IO, format!("{what} {}: {error}", file.display()))
-        };
-        let mut child = start(&file, verb).map_err(|error| failed("start", error))?;
-        let stdin = child.stdin.take();
-        // On a thread: a delegate may write before it has read all of it, and may not read at all.
-        let output = thread::scope(|scope| {
-            scope.spawn(|| stdin.map(|mut stdin| stdin.write_all(self.configuration.as_bytes())));
-            child.wait_with_output()
-        });
-        let Output { status, stdout, stderr } = output.map_err(|error| failed("run", error))?;
-        // Best effort, as its own would be.
-        let _ = io::stderr().write_all(&stderr);
-        if status.success() {
-            return Ok(stdout);
-        }
-        Err(Error::parse(&stdout).unwrap_or_else(|| {
-            let said = String::from_utf8_lossy(if stdout.is_empty() { &stderr } else { &stdout });
-            let msg = format!("{verb} of plugin {} failed: {status}", self.plugin);
-            Error::new(Code::INTERNAL, msg).with_details(said.trim())
-        }))
+        let child = start(&file, verb)
+            .map_err(|error| Error::new(Code::IO, format!("start {}: {error}", file.display())))?;
+        Ok(RunningDelegate { delegate: self, verb, child })
     }
 
     /// The first regular file of its name, as for libcni.
@@ -92,6 +82,47 @@ fn start(file: &Path, verb: Verb) -> io::Result<Child> {
         }
     }
     command.spawn()
+}
+
+/// A delegate at work. One that is not waited for is left to itself.
+#[derive(Debug)]
+pub struct RunningDelegate<'a> {
+    delegate: &'a Delegate<'a>,
+    verb: Verb,
+    child: Child,
+}
+
+impl RunningDelegate<'_> {
+    /// Its process id. It is nobody else's until [`wait`](Self::wait) has come to its end.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Gives it its input and waits for its end, as [`Delegate::run`] does.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn wait(self) -> Result<Vec<u8>, Error> {
+        let Self { delegate: Delegate { plugin, configuration, .. }, verb, mut child } = self;
+        let stdin = child.stdin.take();
+        // On a thread: a delegate may write before it has read all of it, and may not read at all.
+        let output = thread::scope(|scope| {
+            scope.spawn(|| stdin.map(|mut stdin| stdin.write_all(configuration.as_bytes())));
+            child.wait_with_output()
+        });
+        let failed = |error| Error::new(Code::IO, format!("run plugin {plugin}: {error}"));
+        let Output { status, stdout, stderr } = output.map_err(failed)?;
+        // Best effort, as its own would be.
+        let _ = io::stderr().write_all(&stderr);
+        if status.success() {
+            return Ok(stdout);
+        }
+        Err(Error::parse(&stdout).unwrap_or_else(|| {
+            let said = String::from_utf8_lossy(if stdout.is_empty() { &stderr } else { &stdout });
+            let msg = format!("{verb} of plugin {plugin} failed: {status}");
+            Error::new(Code::INTERNAL, msg).with_details(said.trim())
+        }))
+    }
 }
 
 #[cfg(test)]

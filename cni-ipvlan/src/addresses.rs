@@ -9,17 +9,27 @@ use cni_proto::{
 };
 
 use crate::config::Ipam;
+use crate::interrupt::Interrupt;
 
-/// Gives the attachment its addresses, and routes.
+/// Gives the attachment its addresses, and routes. Another plugin that is asked for them is told to
+/// end when this one is.
 ///
 /// # Errors
 /// Nothing is held.
-pub(crate) fn add(ipam: &Ipam, request: &AddRequest) -> Result<AddResult, Error> {
+pub(crate) fn add(
+    ipam: &Ipam,
+    request: &AddRequest,
+    interrupt: &Interrupt,
+) -> Result<AddResult, Error> {
     match ipam {
         Ipam::Own => Ok(cni_ipam::add(request)?.to_result()),
         Ipam::Delegated(plugin) => {
-            let ask = |verb| ask(plugin, verb, &request.path, request.config.raw());
-            let given = ask(Verb::Add).and_then(|stdout| AddResult::parse(&stdout));
+            let configuration = request.config.raw().to_string();
+            let delegate = Delegate { plugin, path: &request.path, configuration: &configuration };
+            let given = delegate
+                .start(Verb::Add)
+                .and_then(|running| interrupt.hand_on_to(running.id(), || running.wait()));
+            let given = given.and_then(|stdout| AddResult::parse(&stdout));
             let given = given.and_then(|given| {
                 if given.ips.is_empty() {
                     let msg = format!("plugin {plugin} gave no address: see its configuration");
@@ -28,7 +38,14 @@ pub(crate) fn add(ipam: &Ipam, request: &AddRequest) -> Result<AddResult, Error>
                 Ok(given)
             });
             // It may hold something all the same (specification, section 4).
-            given.map_err(|error| after(error, ask(Verb::Del).map(drop)))
+            given.map_err(|error| {
+                let error = match interrupt.check() {
+                    Ok(()) => error,
+                    Err(interrupted) => Error::new(Code::TRY_AGAIN, interrupted.to_string())
+                        .with_details(error.to_string()),
+                };
+                after(error, delegate.run(Verb::Del).map(drop))
+            })
         }
         Ipam::Previous => match &request.config.prev_result {
             Some(result) if !result.ips.is_empty() => Ok(result.clone()),

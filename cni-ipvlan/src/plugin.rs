@@ -61,7 +61,7 @@ impl Plugin for Ipvlan {
             return Err(Error::new(LINK_EXISTS, msg));
         }
         let temporary = temporary_name(request.container.as_str(), ifname);
-        let mut given = addresses::add(&config.ipam, request)?;
+        let mut given = addresses::add(&config.ipam, request, &interrupt)?;
         let (mut patience, mut busy) = (FIRST_PATIENCE, 0);
         loop {
             let steps = plan(&config, &master, &temporary, ifname, &given);

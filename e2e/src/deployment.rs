@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::chain;
 use crate::ipamctl;
 use crate::lab::Lab;
 use crate::outcome::Outcome;
@@ -13,6 +14,9 @@ use crate::runtime::{Answer, Call};
 
 /// The plugin under test.
 pub const PLUGIN: &str = "cni-ipvlan";
+
+/// The configuration list that `cargo xtask install` puts into place.
+pub const EXAMPLE: &str = include_str!("../../examples/10-node-ipam.conflist");
 
 /// The interface that a pod's first network gets.
 pub const INTERFACE: &str = "eth0";
@@ -89,29 +93,38 @@ impl<'lab> Deployment<'lab> {
         Ok(list["items"].as_array().cloned().unwrap_or_default())
     }
 
-    /// The configuration of a network on a node. The network is named after the NIC that carries
-    /// it, as the seed does: `kube-system/ipvlan-eth0` is on `eth0`.
+    /// The configuration list of a network on a node: [`EXAMPLE`], with no more than what this lab
+    /// needs in its place. The network is named after the NIC that carries it, as the seed does:
+    /// `kube-system/ipvlan-eth0` is on `eth0`.
     ///
     /// # Errors
     ///
     /// The name says no NIC, or the node is unknown.
-    pub fn configuration(&self, node: &str, network: &str) -> Result<Value> {
+    pub fn list(&self, node: &str, network: &str) -> Result<Value> {
         let (_, name) = network.rsplit_once('/').context("a network is namespace/name")?;
         let (_, nic) = name.rsplit_once('-').context("a network's name ends with its NIC")?;
-        Ok(json!({
-            "cniVersion": self.cni_version,
-            "name": name,
-            "type": PLUGIN,
-            "master": nic,
-            "ipam": {
-                "type": "cni-ipam",
-                "network": network,
-                "nodeName": node,
-                "dataDir": self.database(node)?,
-                // An emulated machine is ten times slower than any node, and 64 ADDs wait there.
-                "lockTimeoutMs": 300_000,
-            },
-        }))
+        let mut list: Value = serde_json::from_str(EXAMPLE)?;
+        list["cniVersion"] = json!(self.cni_version);
+        list["name"] = json!(name);
+        let plugin = &mut list["plugins"][0];
+        plugin["master"] = json!(nic);
+        let ipam = &mut plugin["ipam"];
+        ipam["network"] = json!(network);
+        ipam["nodeName"] = json!(node);
+        ipam["dataDir"] = json!(self.database(node)?);
+        // An emulated machine is ten times slower than any node, and 64 ADDs wait there.
+        ipam["lockTimeoutMs"] = json!(300_000);
+        Ok(list)
+    }
+
+    /// What [`PLUGIN`] reads of the network's configuration list.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::list`].
+    pub fn configuration(&self, node: &str, network: &str) -> Result<Value> {
+        let list = self.list(node, network)?;
+        chain::of_list(&list, &list["plugins"][0])
     }
 
     /// The configuration of the pod's own network on its node.
@@ -171,4 +184,25 @@ pub fn addresses(answer: &Answer) -> Result<Vec<String>> {
         Ok(address.to_owned())
     };
     ips.iter().map(address).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_is_a_list_of_this_plugin_alone() {
+        let list: Value = serde_json::from_str(EXAMPLE).unwrap();
+        assert_eq!(list["plugins"].as_array().unwrap().len(), 1);
+        assert_eq!(list["plugins"][0]["type"], PLUGIN);
+        assert_eq!(list["plugins"][0]["ipam"]["network"], crate::seed::IPVLAN_ETH0);
+    }
+
+    #[test]
+    fn the_readme_shows_the_example_as_it_is() {
+        let readme = include_str!("../../README.md");
+        let blocks = readme.split("```json\n").skip(1).filter_map(|it| it.split_once("```"));
+        let mut shown = blocks.map(|(block, _)| block);
+        assert_eq!(shown.find(|block| block.contains(PLUGIN)), Some(EXAMPLE));
+    }
 }

@@ -28,6 +28,7 @@
 
 mod capture;
 mod carrier;
+mod chain;
 mod check;
 pub mod deployment;
 mod description;
@@ -56,6 +57,7 @@ mod volume;
 mod vpc;
 
 pub use capture::Capture;
+pub use chain::Chain;
 pub use description::{Arp, Cloud, Cluster, Nat, NicSpec, NodeSpec, OutsideSpec, PodSpec, VSwitch};
 pub use lab::Lab;
 pub use mac::Mac;
@@ -64,7 +66,7 @@ pub use node::Node;
 pub use orphan::remove_orphans;
 pub use outcome::Outcome;
 pub use ping::{Ping, Reply};
-pub use plugin_dir::{PLUGIN_DIR, plugin_dir};
+pub use plugin_dir::{PLUGIN_DIR, UPSTREAM_PLUGIN_DIR, plugin_dir, side_by_side};
 pub use pod::Pod;
 pub use runtime::{Answer, Call, Running, Runtime};
 pub use snapshot::Snapshot;

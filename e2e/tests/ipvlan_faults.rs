@@ -1,11 +1,16 @@
 //! Errors and signals at every moment of an ADD and a DEL on a real ipvlan kernel. As root.
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use e2e::deployment::{Deployment, INTERFACE, PLUGIN};
-use e2e::{Answer, Call, Lab, Pod, Trace, seed};
+use e2e::{Answer, Call, Lab, Pod, Trace, plugin_dir, seed};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 /// The plugin with requests that can be made to fail; `cargo xtask test` builds it.
 const FAULTY: &str = "cni-ipvlan-faulty";
@@ -33,7 +38,7 @@ fn faulty(
 fn start(lab: &Lab) -> Result<(Deployment<'_>, &Pod)> {
     let deployment = Deployment::start(lab, seed::DUAL_STACK_POOLS)?;
     let pod = &lab.pods()[0];
-    pod.enter(|| Ok(std::fs::write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "1")?))?;
+    pod.enter(|| Ok(fs::write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "1")?))?;
     Ok((deployment, pod))
 }
 
@@ -54,7 +59,7 @@ fn an_add_whose_nth_request_fails_leaves_kernel_and_database_as_before() -> Resu
                 let check = deployment.call("CHECK", pod, |it| it["prevResult"] = result)?;
                 assert_eq!(check.success()?, &serde_json::Value::Null, "request {fault}");
                 deployment.del(pod)?.success()?;
-                pod.enter(|| Ok(std::fs::write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "1")?))?;
+                pod.enter(|| Ok(fs::write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "1")?))?;
                 forgiven += u32::from(reached);
             } else {
                 ensure!(reached && answer.json.is_some(), "{answer:?}");
@@ -127,7 +132,7 @@ fn an_add_that_is_told_to_end_is_whole_or_takes_all_back() -> Result<()> {
     for attempt in 0..SIGNALS {
         let running = add()?;
         // Not a wait for anything: the moment of the signal is what varies.
-        std::thread::sleep(whole * (attempt * 37 % 100) / 90);
+        sleep(whole * (attempt * 37 % 100) / 90);
         let pid = Pid::from_raw(i32::try_from(running.id())?);
         if let Some(pid) = pid {
             kill_process(pid, Signal::TERM)?;
@@ -153,5 +158,53 @@ fn an_add_that_is_told_to_end_is_whole_or_takes_all_back() -> Result<()> {
         "of {SIGNALS} ADDs {taken_back} took all back, {ended} ended at once, {done} were whole"
     );
     assert!(taken_back > 0, "no signal met an ADD at work");
+    Ok(())
+}
+
+/// An IPAM plugin that holds an address once it is asked for one, and never answers.
+const SLOW: &str = r#"#!/bin/sh
+cd "${0%/*}"
+case $CNI_COMMAND in
+ADD) echo $$ > new && mv new held && exec sleep 600 ;;
+DEL) rm -f held ;;
+esac
+"#;
+
+/// SIGTERM while another plugin looks for an address: it is told to end, and asked to take back.
+#[test]
+fn an_add_that_is_told_to_end_ends_the_ipam_plugin_that_it_waits_for() -> Result<()> {
+    let lab = Lab::start(&seed::one_node())?;
+    let deployment = Deployment::start(&lab, seed::DUAL_STACK_POOLS)?;
+    let pod = &lab.pods()[0];
+    let folder = lab.data_dir().join("bin");
+    fs::create_dir(&folder)?;
+    symlink(plugin_dir()?.join(PLUGIN), folder.join(PLUGIN))?;
+    fs::write(folder.join("slow"), SLOW)?;
+    fs::set_permissions(folder.join("slow"), fs::Permissions::from_mode(0o755))?;
+    let before = Trace::of(&lab, &deployment, pod)?;
+    let mut conf = deployment.configuration_of(pod)?;
+    conf["ipam"] = json!({"type": "slow"});
+    let runtime = lab.node("master")?.runtime()?.with_plugin_dir(&folder);
+    let mut running = runtime.start(&Call::of("ADD", PLUGIN, &conf.to_string(), pod, INTERFACE))?;
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let held = folder.join("held");
+    while !held.exists() {
+        ensure!(Instant::now() < deadline && !running.has_ended()?, "slow was not asked");
+        sleep(Duration::from_millis(5));
+    }
+    let process = Path::new("/proc").join(fs::read_to_string(&held)?.trim());
+    if let Some(pid) = Pid::from_raw(i32::try_from(running.id())?) {
+        kill_process(pid, Signal::TERM)?;
+    }
+    while !running.has_ended()? {
+        ensure!(Instant::now() < deadline, "it waits for slow");
+        sleep(Duration::from_millis(5));
+    }
+    let answer = running.wait()?;
+    assert_eq!(answer.error_code(), Some(11), "{answer:?}");
+    assert!(answer.outcome.stdout.contains("interrupted by SIGTERM"), "{answer:?}");
+    assert!(!process.exists(), "slow lives");
+    assert!(!held.exists(), "slow holds its address");
+    assert_eq!(before.changes(&Trace::of(&lab, &deployment, pod)?), Vec::<String>::new());
     Ok(())
 }

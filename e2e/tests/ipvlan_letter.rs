@@ -24,8 +24,16 @@ fn check_passes_right_after_add_and_names_each_difference() -> Result<()> {
     // What others of a chain add, or move to another table, is no difference.
     pod.ip("address add 198.51.100.1/32 dev eth0\nroute add 203.0.113.0/24 via 172.31.207.253\n\
             route del default via 172.31.207.253\n\
-            route add default via 172.31.207.253 dev eth0 table 100\n")?;
+            route add default via 172.31.207.253 dev eth0 table 100\n\
+            link set eth0 mtu 1400\n")?;
     assert_eq!(check()?.success()?, &Value::Null);
+    pod.ip("link set eth0 mtu 1500\n")?;
+    let answer = deployment.call("CHECK", pod, |it| {
+        it["prevResult"] = result.clone();
+        it["mtu"] = json!(1400);
+    })?;
+    assert_eq!(answer.error_code(), Some(122), "{answer:?}");
+    assert!(answer.outcome.stdout.contains("its MTU is 1500, not 1400"), "{answer:?}");
 
     let differs = |expected: &str| -> Result<()> {
         let answer = check()?;
@@ -35,7 +43,6 @@ fn check_passes_right_after_add_and_names_each_difference() -> Result<()> {
         Ok(())
     };
     for (change, expected, back) in [
-        ("link set eth0 mtu 1400", "its MTU is 1400, not 1500", "link set eth0 mtu 1500"),
         (
             "address del 172.31.200.1/20 dev eth0",
             "address 172.31.200.1/20 is missing",
@@ -184,24 +191,26 @@ fn foreign_ipam_plugins_are_delegated_every_verb() -> Result<()> {
 fn a_chains_addresses_go_on_the_interface_when_there_is_no_ipam() -> Result<()> {
     let lab = Lab::start(&seed::one_node())?;
     let pod = &lab.pods()[0];
+    let of_families = json!({"ip4": {"ip": "10.5.0.7/24", "gateway": "10.5.0.1",
+        "routes": [{"dst": "0.0.0.0/0"}]}});
+    let of_list = |version: Value, interface: Value| {
+        json!({"interfaces": [interface], "routes": [{"dst": "0.0.0.0/0"}],
+            "ips": [{"version": version, "address": "10.5.0.7/24", "gateway": "10.5.0.1",
+            "interface": 0}]})
+    };
+    let with_version = of_list(json!("4"), json!({"name": "eth0"}));
+    let mut without = of_list(Value::Null, json!({"name": "eth0"}));
+    without["ips"][0].as_object_mut().context("an address")?.remove("version");
+    let mut with_mtu = without.clone();
+    with_mtu["interfaces"][0]["mtu"] = json!(1500);
     let results = [
-        (
-            "0.2.0",
-            json!({"ip4": {"ip": "10.5.0.7/24", "gateway": "10.5.0.1",
-            "routes": [{"dst": "0.0.0.0/0"}]}}),
-        ),
-        (
-            "0.4.0",
-            json!({"interfaces": [{"name": "eth0"}],
-            "ips": [{"version": "4", "address": "10.5.0.7/24", "gateway": "10.5.0.1",
-            "interface": 0}], "routes": [{"dst": "0.0.0.0/0"}]}),
-        ),
-        (
-            "1.1.0",
-            json!({"interfaces": [{"name": "eth0", "mtu": 1500}],
-            "ips": [{"address": "10.5.0.7/24", "gateway": "10.5.0.1", "interface": 0}],
-            "routes": [{"dst": "0.0.0.0/0"}]}),
-        ),
+        ("0.1.0", of_families.clone()),
+        ("0.2.0", of_families),
+        ("0.3.0", with_version.clone()),
+        ("0.3.1", with_version.clone()),
+        ("0.4.0", with_version),
+        ("1.0.0", without),
+        ("1.1.0", with_mtu),
     ];
     for (version, mut prev_result) in results {
         let deployment = Deployment::start(&lab, seed::DUAL_STACK_POOLS)?.with_cni_version(version);
@@ -214,7 +223,7 @@ fn a_chains_addresses_go_on_the_interface_when_there_is_no_ipam() -> Result<()> 
         let answer = deployment.call("ADD", pod, chained)?;
         let result = answer.success()?;
         assert_eq!(result["cniVersion"], version);
-        if version == "0.2.0" {
+        if matches!(version, "0.1.0" | "0.2.0") {
             assert_eq!(result["ip4"]["ip"], "10.5.0.7/24", "{result}");
         } else {
             assert_eq!(result["interfaces"][1]["sandbox"], json!(pod.path()), "{result}");

@@ -1,6 +1,13 @@
 //! Which NIC an interface shares, and what is wrong with one, on a real ipvlan kernel. As root.
 
-use anyhow::{Context, Result};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
 use e2e::deployment::{Deployment, INTERFACE, PLUGIN, addresses};
 use e2e::{Answer, Lab, Pod, PodSpec, Trace, seed};
 use serde_json::{Value, json};
@@ -182,5 +189,34 @@ fn another_mode_or_flag_than_the_pods_of_that_master_have_is_refused() -> Result
     let link: Value = serde_json::from_str(&link)?;
     assert_eq!(link[0]["linkinfo"]["info_data"]["mode"], "l3s");
     assert!(link[0]["linkinfo"]["info_data"].to_string().contains("private"), "{link}");
+    Ok(())
+}
+
+/// Some runtimes keep a pod's namespace by its processes alone.
+#[test]
+fn a_pod_that_only_a_process_keeps_tells_the_mode_too() -> Result<()> {
+    let lab = Lab::start(&seed::one_node())?;
+    let deployment = Deployment::start(&lab, seed::DUAL_STACK_POOLS)?;
+    let node = lab.node("master")?;
+    let own = fs::metadata(node.path())?.ino();
+    let mut process = node.spawn(Command::new("unshare").args(["--net", "sleep", "600"]))?;
+    let pid = process.id();
+    let namespace = format!("/proc/{pid}/ns/net");
+    let outcome = (|| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while fs::metadata(Path::new(&namespace))?.ino() == own {
+            ensure!(Instant::now() < deadline, "unshare has not made its namespace");
+            sleep(Duration::from_millis(5));
+        }
+        node.ip(&format!("link add link eth1 name x0 netns {pid} type ipvlan mode l3s\n"))?;
+        refused(&lab, &deployment, |it| it["master"] = json!("eth1"))
+    })();
+    process.kill()?;
+    process.wait()?;
+    let expected = format!(
+        "mode l2: the ipvlan links on master eth1 have mode l3s (x0 in {namespace}), and a NIC has \
+         one mode for all of them: give every network on eth1 the same"
+    );
+    assert_eq!(outcome?, (7, expected));
     Ok(())
 }

@@ -1,20 +1,25 @@
-//! What IPv6 costs an ADD, beside upstream's plugin in the same run. As root, and alone: what runs
-//! beside it would be measured too.
+//! What an ADD and a DEL cost, and what IPv6 adds, beside upstream's plugins in the same run. As
+//! root, and alone: what runs beside it would be measured too.
 
+use std::fmt::Write as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use e2e::deployment::{Deployment, INTERFACE, PLUGIN, addresses};
-use e2e::{Call, Lab, seed};
+use e2e::{Call, Lab, Pod, Runtime, UPSTREAM_PLUGIN_DIR, plugin_dir, seed};
 use serde_json::{Value, json};
 
-/// Upstream's plugins, of Debian's containernetworking-plugins.
-const UPSTREAM: &str = "/usr/lib/cni";
+/// Says how many rounds there are, for a measurement that is to be kept.
+const ROUNDS: &str = "NODE_IPAM_TIME_ROUNDS";
 
-const ROUNDS: usize = 9;
+const VERBS: [&str; 2] = ["ADD", "DEL"];
 
-/// IPv4, IPv6, both.
-const STACKS: [(bool, bool); 3] = [(true, false), (false, true), (true, true)];
+/// Which families a pod gets: IPv4, IPv6.
+const STACKS: [(&str, (bool, bool)); 3] =
+    [("IPv4", (true, false)), ("IPv6", (false, true)), ("both", (true, true))];
 
 fn ours(base: &Value, (v4, v6): (bool, bool)) -> Value {
     let mut configuration = base.clone();
@@ -45,56 +50,153 @@ fn upstreams(data: &Value, (v4, v6): (bool, bool)) -> Value {
     })
 }
 
+/// Where a call is made, with what, and the line of the tables that it belongs to.
+struct Subject<'lab> {
+    name: &'static str,
+    runtime: Runtime<'lab>,
+    folder: PathBuf,
+    plugin: &'static str,
+    configurations: [Value; STACKS.len()],
+}
+
+/// Ours, and upstream's.
+fn subjects<'lab>(lab: &'lab Lab, deployment: &Deployment<'lab>) -> Result<[Subject<'lab>; 2]> {
+    let runtime = lab.node("master")?.runtime()?;
+    let base = deployment.configuration_of(&lab.pods()[0])?;
+    let data = json!(lab.data_dir().join("host-local"));
+    Ok([
+        Subject {
+            name: "cni-ipvlan",
+            runtime: runtime.clone(),
+            folder: plugin_dir()?,
+            plugin: PLUGIN,
+            configurations: STACKS.map(|(_, stack)| ours(&base, stack)),
+        },
+        Subject {
+            name: "upstream ipvlan, host-local",
+            runtime: runtime.with_plugin_dir(UPSTREAM_PLUGIN_DIR),
+            folder: UPSTREAM_PLUGIN_DIR.into(),
+            plugin: "ipvlan",
+            configurations: STACKS.map(|(_, stack)| upstreams(&data, stack)),
+        },
+    ])
+}
+
+impl Subject<'_> {
+    /// The same with its system calls counted, and those of the IPAM plugin that it starts, into a
+    /// file `calls` in this new folder.
+    fn counted(self, folder: &Path) -> Result<Self> {
+        fs::create_dir(folder)?;
+        symlink(Path::new(UPSTREAM_PLUGIN_DIR).join("host-local"), folder.join("host-local"))?;
+        let (counts, counted) = (folder.join("calls"), self.folder.join(self.plugin));
+        let (counts, counted) = (counts.display(), counted.display());
+        let script = format!("#!/bin/sh\nexec strace -f -c -U calls,name -o {counts} {counted}\n");
+        let plugin = folder.join(self.plugin);
+        fs::write(&plugin, script)?;
+        fs::set_permissions(&plugin, fs::Permissions::from_mode(0o755))?;
+        let runtime = self.runtime.with_plugin_dir(folder);
+        Ok(Self { runtime, folder: folder.to_owned(), ..self })
+    }
+
+    /// How many system calls the last call made.
+    fn calls(&self) -> Result<f64> {
+        let counts = fs::read_to_string(self.folder.join("calls"))?;
+        let total = counts.lines().find(|line| line.ends_with("total"));
+        let total = total.and_then(|line| line.split_whitespace().next());
+        total.with_context(|| counts.clone())?.parse().context(counts)
+    }
+}
+
+/// Both verbs for each stack and each subject in turn, so that the machine's mood meets all alike.
+fn in_turn(
+    subjects: &[Subject<'_>],
+    pod: &Pod,
+    mut made: impl FnMut(usize, usize, usize, Duration) -> Result<()>,
+) -> Result<()> {
+    for (of_stack, (_, stack)) in STACKS.into_iter().enumerate() {
+        for (of_subject, subject) in subjects.iter().enumerate() {
+            let configuration = subject.configurations[of_stack].to_string();
+            for (of_verb, verb) in VERBS.into_iter().enumerate() {
+                let call = Call::of(verb, subject.plugin, &configuration, pod, INTERFACE);
+                let began = Instant::now();
+                let answer = subject.runtime.start(&call)?.wait()?;
+                let took = began.elapsed();
+                answer.success()?;
+                if verb == "ADD" {
+                    let expected = usize::from(stack.0) + usize::from(stack.1);
+                    assert_eq!(addresses(&answer)?.len(), expected);
+                }
+                made(of_stack, of_subject, of_verb, took)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// One line for each verb and stack: ours, upstream's, and how often the one goes into the other.
+fn table_of(
+    subjects: &[Subject<'_>],
+    figures: &[[[f64; VERBS.len()]; 2]],
+    digits: usize,
+) -> String {
+    let mut text =
+        format!("| | {} | {} | ratio |\n|---|---|---|---|\n", subjects[0].name, subjects[1].name);
+    for (of_verb, verb) in VERBS.into_iter().enumerate() {
+        for ((stack, _), [ours, upstreams]) in STACKS.iter().zip(figures) {
+            let (ours, upstreams) = (ours[of_verb], upstreams[of_verb]);
+            let ratio = ours / upstreams;
+            let cells = format!("{ours:.digits$} | {upstreams:.digits$} | {ratio:.2}");
+            let _ = writeln!(text, "| {verb}, {stack} | {cells} |");
+        }
+    }
+    text
+}
+
 #[test]
 fn ipv6_costs_an_add_less_than_fifty_milliseconds() -> Result<()> {
     let lab = Lab::start(&seed::one_node())?;
     let deployment = Deployment::start(&lab, seed::DUAL_STACK_POOLS)?.with_cni_version("1.0.0");
     let pod = &lab.pods()[0];
-    let runtime = lab.node("master")?.runtime()?;
-    let upstream = runtime.clone().with_plugin_dir(UPSTREAM);
-    let base = deployment.configuration_of(pod)?;
-    let data = json!(lab.data_dir().join("host-local"));
-    let mut times = vec![Vec::new(); 2 * STACKS.len()];
-    // In turn, so that the machine's mood meets all alike.
-    for _ in 0..ROUNDS {
-        for (position, stack) in STACKS.into_iter().enumerate() {
-            let calls = [
-                (&runtime, PLUGIN, ours(&base, stack), position),
-                (&upstream, "ipvlan", upstreams(&data, stack), STACKS.len() + position),
-            ];
-            for (runtime, plugin, configuration, row) in calls {
-                let call =
-                    |verb| Call::of(verb, plugin, &configuration.to_string(), pod, INTERFACE);
-                let began = Instant::now();
-                let answer = runtime.start(&call("ADD"))?.wait()?;
-                times[row].push(began.elapsed());
-                let expected = usize::from(stack.0) + usize::from(stack.1);
-                assert_eq!(addresses(&answer)?.len(), expected);
-                runtime.start(&call("DEL"))?.wait()?.success()?;
-            }
-        }
-    }
-    let medians: Vec<Duration> = times
-        .into_iter()
-        .map(|mut times| {
-            times.sort();
-            times[ROUNDS / 2]
-        })
-        .collect();
-    let row = |name: &str, times: &[Duration]| {
-        let cells: Vec<_> =
-            times.iter().map(|time| format!("{:8.1} ms", time.as_secs_f64() * 1e3)).collect();
-        format!("  {name:<28}{}\n", cells.join(""))
+    let subjects = subjects(&lab, &deployment)?;
+    let rounds = match env::var(ROUNDS) {
+        Ok(rounds) => rounds.parse().context(ROUNDS)?,
+        Err(_) => 9,
     };
-    let table = format!(
-        "whole ADDs, medians of {ROUNDS}:         IPv4       IPv6       both\n{}{}",
-        row("cni-ipvlan", &medians[..3]),
-        row("upstream ipvlan, host-local", &medians[3..])
-    );
-    println!("{table}");
-    for time in &medians[1..3] {
-        let more = time.saturating_sub(medians[0]);
-        assert!(more < Duration::from_millis(50), "{more:?} more than IPv4\n{table}");
+    let mut times: [[[Vec<f64>; VERBS.len()]; 2]; STACKS.len()] = Default::default();
+    for _ in 0..rounds {
+        in_turn(&subjects, pod, |stack, subject, verb, took| {
+            times[stack][subject][verb].push(took.as_secs_f64() * 1e3);
+            Ok(())
+        })?;
+    }
+    let medians = times.map(|subjects| subjects.map(|verbs| verbs.map(median)));
+    let table = table_of(&subjects, &medians, 1);
+    println!("milliseconds, medians of {rounds} rounds\n\n{table}");
+    let add = |stack: usize| medians[stack][0][0];
+    for stack in [1, 2] {
+        let more = add(stack) - add(0);
+        assert!(more < 50.0, "{} costs {more} ms more than IPv4\n{table}", STACKS[stack].0);
+    }
+
+    let mut counted = Vec::new();
+    for subject in subjects {
+        let folder = lab.data_dir().join(format!("counted-{}", subject.plugin));
+        counted.push(subject.counted(&folder)?);
+    }
+    let mut calls = [[[0.0; VERBS.len()]; 2]; STACKS.len()];
+    in_turn(&counted, pod, |stack, subject, verb, _| {
+        calls[stack][subject][verb] = counted[subject].calls()?;
+        Ok(())
+    })?;
+    println!("system calls\n\n{}", table_of(&counted, &calls, 0));
+    for of_subjects in calls {
+        let [ours, upstreams] = of_subjects.map(|verbs| verbs.iter().sum::<f64>());
+        assert!(ours < upstreams, "{ours} system calls, upstream {upstreams}");
     }
     Ok(())
 }

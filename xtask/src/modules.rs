@@ -31,6 +31,19 @@ pub(crate) const WANTED: &[(&str, &str)] = &[
     ("nft_chain_nat", "chains of type nat"),
     ("nft_meta_bridge", "rules by bridge port"),
     ("nft_reject_bridge", "rules that answer on the switch"),
+    ("nft_compat", "rules of iptables: portmap, firewall"),
+    ("xt_comment", "what portmap and firewall write on their rules"),
+    ("xt_conntrack", "firewall lets answers in"),
+    ("xt_MASQUERADE", "portmap for a pod that asks its own port"),
+    ("xt_mark", "portmap marks what is to be masqueraded"),
+    ("xt_multiport", "portmap's ports"),
+    ("xt_nat", "portmap's way to the pod"),
+    ("xt_addrtype", "portmap hears the node's own addresses"),
+    ("sch_tbf", "the bandwidth plugin's limit"),
+    ("sch_ingress", "bandwidth out of a pod: where it is caught"),
+    ("cls_u32", "bandwidth out of a pod: all of it"),
+    ("act_mirred", "bandwidth out of a pod: where it is led"),
+    ("ifb", "bandwidth out of a pod: where it is held"),
 ];
 
 /// The module files to load, dependencies first, each once.

@@ -32,11 +32,13 @@ pub(crate) const NETWORK: Group = Group {
     purpose: "networks in namespaces",
     packages: &[
         ("e2fsprogs", "file systems that the tests fill"),
+        ("iperf3", "how much a link carries"),
         ("iproute2", "ip: namespaces, links, addresses, routes"),
         ("nftables", "nft: the cloud's source check and the NAT gateway"),
         ("iputils-ping", "ping: one address reaches another"),
         ("iputils-arping", "arping: who answers for an address, and how soon"),
         ("mount", "mount and umount: a namespace's file with a name of its own"),
+        ("strace", "how many system calls a plugin makes"),
         ("tcpdump", "the frames on a link when a test needs to see them"),
         ("util-linux", "unshare and nsenter"),
     ],
@@ -45,10 +47,14 @@ pub(crate) const NETWORK: Group = Group {
 /// Other programs that the tests compare ours with.
 pub(crate) const PEERS: Group = Group {
     purpose: "comparisons with other programs",
-    packages: &[(
-        "containernetworking-plugins",
-        "host-local: its answers, and it and ipamctl read each other; main plugins over our IPAM",
-    )],
+    packages: &[
+        (
+            "containernetworking-plugins",
+            "host-local: its answers, and it and ipamctl read each other; main plugins over our \
+             IPAM, chained plugins behind ours",
+        ),
+        ("iptables", "portmap and firewall start it"),
+    ],
 };
 
 /// What measures whole processes.
@@ -204,12 +210,13 @@ mod tests {
     #[test]
     fn every_program_that_the_tests_start_is_in_a_package() {
         // Debian's essential packages are never missing.
-        let essential = ["chmod", "mkfifo", "sleep", "unshare"];
+        let essential = ["chmod", "mkfifo", "sleep", "timeout", "unshare"];
         let packages = [
             ("/usr/lib/cni/host-local", "containernetworking-plugins"),
             ("arping", "iputils-arping"),
             ("bridge", "iproute2"),
             ("ip", "iproute2"),
+            ("iperf3", "iperf3"),
             ("mkfs.ext4", "e2fsprogs"),
             ("mount", "mount"),
             ("nft", "nftables"),
