@@ -29,6 +29,7 @@
 mod capture;
 mod carrier;
 mod check;
+pub mod conformance;
 pub mod deployment;
 mod description;
 pub mod ipam;
