@@ -31,7 +31,7 @@ use anyhow::{Context, Result};
 use crate::description::PodSpec;
 use crate::lab::Lab;
 use crate::pod::Pod;
-use case::Case;
+use case::{Case, Of, Results};
 pub use deviation::{DEVIATIONS, Deviation};
 pub use examined::{Examined, Tally};
 pub use rule::{Role, Rule, Section};
@@ -69,30 +69,46 @@ impl<'lab> Stand<'lab> {
     ///
     /// A plugin is missing, or does not answer VERSION.
     pub fn examine(&self, subject: &Subject) -> Result<Examined> {
+        self.examine_only(subject, &[])
+    }
+
+    /// The same with some rules only, by their ids; all of them if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`examine`](Self::examine).
+    pub fn examine_only(&self, subject: &Subject, ids: &[String]) -> Result<Examined> {
         let node = self.lab.nodes().first().context("a lab with a node")?;
         let runtime = node.runtime()?.with_plugin_dir(&subject.plugin_dir);
         let newest = case::newest(&runtime, [&subject.main, &subject.ipam])?;
+        let results = [Role::Main, Role::Ipam].map(|role| (role, Results::default()));
         let mut verdicts = Vec::new();
-        for rule in SECTIONS.iter().flat_map(|section| section.rules) {
+        let is_asked = |rule: &&Rule| ids.is_empty() || ids.iter().any(|id| id == rule.id);
+        for rule in SECTIONS.iter().flat_map(|section| section.rules).filter(is_asked) {
             let mut of_rule = Vec::new();
-            for role in rule.roles {
-                if let Some(verdict) = self.probe(rule, subject, (*role, newest)) {
-                    of_rule.push((*role, verdict));
-                }
+            for (role, results) in results.iter().filter(|(role, _)| rule.roles.contains(role)) {
+                let verdict = self.probe(rule, subject, (*role, newest), results);
+                of_rule.extend(verdict.map(|verdict| (*role, verdict)));
             }
             verdicts.push((rule.id, of_rule));
         }
         Ok(Examined::new(subject.clone(), newest, verdicts))
     }
 
-    fn probe(&self, rule: &Rule, subject: &Subject, as_: (Role, &str)) -> Option<Verdict> {
+    fn probe(
+        &self,
+        rule: &Rule,
+        subject: &Subject,
+        (role, newest): (Role, &str),
+        results: &Results,
+    ) -> Option<Verdict> {
         let probe = rule.probe?;
-        let (role, newest) = as_;
         if !subject::is_since(newest, rule.since) {
             return Some(Verdict::NotApplicable(format!("CNI {}", rule.since)));
         }
         let number = self.networks.fetch_add(1, Ordering::Relaxed);
-        let case = Case::new((self.lab, &self.other), subject, as_, number);
+        let of = Of { subject, role, newest, results };
+        let case = Case::new(self.lab, &self.other, of, number);
         let verdict = case.and_then(|case| (probe.run)(&case));
         Some(verdict.unwrap_or_else(|error| {
             let plugin = if role == Role::Main { &subject.main } else { &subject.ipam };

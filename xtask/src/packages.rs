@@ -47,7 +47,8 @@ pub(crate) const PEERS: Group = Group {
     purpose: "comparisons with other programs",
     packages: &[(
         "containernetworking-plugins",
-        "host-local: its answers, and it and ipamctl read each other; main plugins over our IPAM",
+        "host-local: its answers, and it and ipamctl read each other; main plugins over our IPAM; \
+         the rules of CNI",
     )],
 };
 

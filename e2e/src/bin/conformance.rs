@@ -39,6 +39,9 @@ struct Invocation {
     /// broken rules do not count for the exit status.
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
+    /// Put them to this rule only, such as ENV-3; may be repeated.
+    #[arg(long, value_name = "ID")]
+    only: Vec<String>,
     /// Print the table as Markdown.
     #[arg(long)]
     markdown: bool,
@@ -74,8 +77,10 @@ fn run(invocation: &Invocation) -> Result<bool> {
     let lab = Lab::start(&seed::one_node())?;
     let stand = Stand::new(&lab)?;
     let examined: Vec<Examined> = thread::scope(|scope| {
-        let threads: Vec<_> =
-            subjects.iter().map(|subject| scope.spawn(|| stand.examine(subject))).collect();
+        let threads: Vec<_> = subjects
+            .iter()
+            .map(|subject| scope.spawn(|| stand.examine_only(subject, &invocation.only)))
+            .collect();
         let results = threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));

@@ -1,6 +1,6 @@
 //! What one probe has for itself: a pod, a network, addresses, a directory.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,6 +20,21 @@ use crate::snapshot::Snapshot;
 /// The interface that is asked for.
 pub(super) const INTERFACE: &str = "eth0";
 
+/// Whom a probe is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Of<'lab> {
+    pub(super) subject: &'lab Subject,
+    pub(super) role: Role,
+    /// The newest version that both plugins speak.
+    pub(super) newest: &'lab str,
+    /// Shared by all probes of this plugin.
+    pub(super) results: &'lab Results,
+}
+
+/// The answers of one ADD in each version that a plugin lists: of both families, with routes.
+#[derive(Debug, Default)]
+pub(super) struct Results(OnceCell<Vec<(String, Answer)>>);
+
 /// One plugin in one role for one probe.
 #[derive(Debug)]
 pub(super) struct Case<'lab> {
@@ -29,19 +44,19 @@ pub(super) struct Case<'lab> {
     /// Somebody else, who asks whether an address is free.
     other: &'lab Namespace,
     place: Place,
-    room: Room,
     pub(super) role: Role,
     /// The newest version that both plugins speak.
     pub(super) newest: &'lab str,
+    results: &'lab Results,
     pub(super) pod: Pod,
     more_pods: Cell<u32>,
 }
 
 impl<'lab> Case<'lab> {
     pub(super) fn new(
-        (lab, other): (&'lab Lab, &'lab Namespace),
-        subject: &'lab Subject,
-        (role, newest): (Role, &'lab str),
+        lab: &'lab Lab,
+        other: &'lab Namespace,
+        of: Of<'lab>,
         number: u16,
     ) -> Result<Self> {
         ensure!(number < 512, "a stand has 512 networks");
@@ -49,9 +64,10 @@ impl<'lab> Case<'lab> {
         let network = format!("conform{number}");
         let data_dir = lab.data_dir().join(&network).display().to_string();
         let place = Place { network, number, data_dir };
-        let (room, more_pods) = (Room::One, Cell::new(0));
+        let Of { subject, role, newest, results } = of;
         let pod = run_pod(lab, node, &place.network)?;
-        Ok(Self { lab, node, subject, other, place, room, role, newest, pod, more_pods })
+        let more_pods = Cell::new(0);
+        Ok(Self { lab, node, subject, other, place, role, newest, results, pod, more_pods })
     }
 
     /// The node, in whose namespace the plugins run.
@@ -95,7 +111,7 @@ impl<'lab> Case<'lab> {
 
     /// The same in a version.
     pub(super) fn conf_in(&self, version: &str) -> Value {
-        self.subject.configuration(version, &self.place, self.room)
+        self.subject.configuration(version, &self.place, Room::One)
     }
 
     /// The configuration with more addresses than one.
@@ -213,6 +229,22 @@ impl<'lab> Case<'lab> {
     /// All versions that the plugin under test speaks.
     pub(super) fn versions(&self) -> Result<Vec<String>> {
         spoken(&self.runtime()?, self.plugin())
+    }
+
+    /// The answer of an ADD in each of them, undone again, whichever probe asks first.
+    pub(super) fn results(&self) -> Result<&[(String, Answer)]> {
+        if let Some(known) = self.results.0.get() {
+            return Ok(known);
+        }
+        let mut results = Vec::new();
+        for version in self.versions()? {
+            let mut conf = self.roomy(&version, Room::Dual);
+            conf["ipam"]["routes"] = json!([{"dst": "203.0.113.0/24"}, {"dst": "2001:db8::/32"}]);
+            let answer = self.ask("ADD", &conf)?;
+            self.ask("DEL", &conf)?;
+            results.push((version, answer));
+        }
+        Ok(self.results.0.get_or_init(|| results))
     }
 }
 

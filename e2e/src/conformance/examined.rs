@@ -51,6 +51,11 @@ impl Examined {
         format!("{} + {}", self.subject.main, self.subject.ipam)
     }
 
+    /// Whether the rule was put to them.
+    pub(super) fn has(&self, rule: &Rule) -> bool {
+        self.verdicts.iter().any(|(id, _)| *id == rule.id)
+    }
+
     /// The verdict in each role that the rule is about; none if it cannot be provoked.
     pub fn verdicts(&self, rule: &Rule) -> &[(Role, Verdict)] {
         let found = self.verdicts.iter().find(|(id, _)| *id == rule.id);
@@ -83,7 +88,10 @@ impl Examined {
         for rule in SECTIONS.iter().flat_map(|section| section.rules) {
             let verdicts = self.verdicts(rule);
             let on_purpose = deviation(rule.id, &self.subject.main).is_some();
-            if on_purpose && verdicts.iter().all(|(_, verdict)| !verdict.is_broken()) {
+            if self.has(rule)
+                && on_purpose
+                && verdicts.iter().all(|(_, verdict)| !verdict.is_broken())
+            {
                 faults.push(format!("{}: is said to be broken on purpose, and is kept", rule.id));
             }
             for (role, verdict) in verdicts.iter().filter(|(_, verdict)| verdict.is_broken()) {

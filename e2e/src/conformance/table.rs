@@ -76,7 +76,7 @@ pub fn markdown(columns: &[Examined]) -> String {
 /// One line a rule, for a terminal.
 pub fn lines(column: &Examined) -> String {
     let mut text = String::new();
-    for rule in SECTIONS.iter().flat_map(|section| section.rules) {
+    for rule in SECTIONS.iter().flat_map(|section| section.rules).filter(|rule| column.has(rule)) {
         let cell = cell(column, rule).replace(['*', '`'], "");
         line(&mut text, &format!("{:<7} {cell}", rule.id));
     }

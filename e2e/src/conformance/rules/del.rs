@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::{INPUT, IPVLAN, LETTER};
 use crate::conformance::answers::{is_silent, left, seen};
-use crate::conformance::case::Case;
+use crate::conformance::case::{Case, addresses};
 use crate::conformance::rule::{Role, Rule, Section, probe};
+use crate::conformance::subject::Room;
 use crate::conformance::verdict::{Findings, Verdict};
 use crate::runtime::Call;
 
@@ -208,13 +209,13 @@ fn del_with_any_args(case: &Case<'_>) -> Result<Verdict> {
 }
 
 fn del_takes_one_interface(case: &Case<'_>) -> Result<Verdict> {
-    let conf = case.roomy(case.newest, crate::conformance::subject::Room::Some);
+    let conf = case.roomy(case.newest, Room::Some);
     let mut calls = Vec::new();
     for interface in ["eth0", "eth1"] {
         let mut call = case.call("ADD", &conf);
         interface.clone_into(&mut call.interface);
         let result = case.run(&call)?.success()?.clone();
-        let address = crate::conformance::case::addresses(&result).pop().context("an address")?;
+        let address = addresses(&result).pop().context("an address")?;
         "DEL".clone_into(&mut call.command);
         calls.push((call, address.split('/').next().unwrap_or_default().to_owned()));
     }

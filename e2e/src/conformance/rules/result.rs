@@ -124,26 +124,25 @@ pub(super) const SECTION: Section = Section {
     ],
 };
 
-/// The result in each version of a range of them, of which the check finds fault or not.
+/// The result in each version of some, in which the check finds fault or not.
 fn layout(
     case: &Case<'_>,
     is_one: impl Fn(&str) -> bool,
-    fault: impl Fn(&Value) -> Option<&'static str>,
+    fault: impl Fn(&str, &Value) -> Option<&'static str>,
 ) -> Result<Verdict> {
     let mut findings = Findings::default();
-    for version in case.versions()?.iter().filter(|version| is_one(version)) {
-        let mut conf = case.roomy(version, Room::Dual);
-        conf["ipam"]["routes"] = json!([{"dst": "203.0.113.0/24"}, {"dst": "2001:db8::/32"}]);
-        let answer = case.ask("ADD", &conf)?;
-        case.ask("DEL", &conf)?;
-        let fault = if answer.is_success() {
-            fault(&answer.json.unwrap_or_default()).map(str::to_owned)
-        } else {
-            Some(seen(&answer))
+    for (version, answer) in case.results()?.iter().filter(|(version, _)| is_one(version)) {
+        let fault = match (&answer.json, answer.is_success()) {
+            (Some(result), true) => fault(version, result).map(str::to_owned),
+            _ => Some(seen(answer)),
         };
         findings.add(version, fault.is_none(), fault.as_deref().unwrap_or("as it should be"));
     }
     Ok(findings.verdict())
+}
+
+fn has_lists(version: &str) -> bool {
+    is_since(version, "0.3.0")
 }
 
 fn list<'a>(result: &'a Value, key: &str) -> &'a [Value] {
@@ -153,8 +152,8 @@ fn list<'a>(result: &'a Value, key: &str) -> &'a [Value] {
 fn layout_of_the_first_versions(case: &Case<'_>) -> Result<Verdict> {
     layout(
         case,
-        |version| !is_since(version, "0.3.0"),
-        |result| {
+        |version| !has_lists(version),
+        |_, result| {
             let whole = ["ip4", "ip6"].iter().all(|key| {
                 let ip = &result[key];
                 ip["ip"].is_string() && ip["gateway"].is_string() && list(ip, "routes").len() == 1
@@ -173,8 +172,8 @@ fn layout_of_the_first_versions(case: &Case<'_>) -> Result<Verdict> {
 fn layout_of_the_middle_versions(case: &Case<'_>) -> Result<Verdict> {
     layout(
         case,
-        |version| is_since(version, "0.3.0") && !is_since(version, "1.0.0"),
-        |result| {
+        |version| has_lists(version) && !is_since(version, "1.0.0"),
+        |_, result| {
             let versions: Vec<_> = list(result, "ips").iter().map(|ip| &ip["version"]).collect();
             let as_asked = versions == [&json!("4"), &json!("6")];
             (!as_asked).then_some("`ips[].version` is not 4, then 6")
@@ -186,7 +185,7 @@ fn layout_of_the_late_versions(case: &Case<'_>) -> Result<Verdict> {
     layout(
         case,
         |version| is_since(version, "1.0.0"),
-        |result| {
+        |_, result| {
             let ips = list(result, "ips");
             if ips.len() != 2 {
                 Some("not two `ips`")
@@ -200,22 +199,11 @@ fn layout_of_the_late_versions(case: &Case<'_>) -> Result<Verdict> {
 }
 
 fn fields_of_the_newest_version(case: &Case<'_>) -> Result<Verdict> {
-    let mut findings = Findings::default();
-    for version in case.versions()?.iter().filter(|version| is_since(version, "0.3.0")) {
-        let result = case.added(&case.conf_in(version))?;
-        case.ask("DEL", &case.conf_in(version))?;
-        let has = list(&result, "interfaces").iter().any(|it| !it["mtu"].is_null());
-        let kept = has == is_since(version, "1.1.0");
-        let seen = if kept {
-            "there and not there"
-        } else if has {
-            "there"
-        } else {
-            "not there"
-        };
-        findings.add(version, kept, seen);
-    }
-    Ok(findings.verdict())
+    layout(case, has_lists, |version, result| {
+        let has = list(result, "interfaces").iter().any(|it| !it["mtu"].is_null());
+        let differs = has != is_since(version, "1.1.0");
+        differs.then_some(if has { "it is there" } else { "it is not there" })
+    })
 }
 
 fn in_the_sandbox(result: &Value) -> Vec<(usize, &Value)> {
@@ -237,15 +225,11 @@ fn one_interface_in_the_sandbox(case: &Case<'_>) -> Result<Verdict> {
 }
 
 fn addresses_have_its_index(case: &Case<'_>) -> Result<Verdict> {
-    let mut findings = Findings::default();
-    for version in case.versions()?.iter().filter(|version| is_since(version, "0.3.0")) {
-        let result = case.added(&case.conf_in(version))?;
-        case.ask("DEL", &case.conf_in(version))?;
-        let index = in_the_sandbox(&result).first().map(|(index, _)| *index);
-        let kept = list(&result, "ips").iter().all(|ip| ip["interface"] == json!(index));
-        findings.add(version, kept, if kept { "its index" } else { "another one" });
-    }
-    Ok(findings.verdict())
+    layout(case, has_lists, |_, result| {
+        let index = in_the_sandbox(result).first().map(|(index, _)| *index);
+        let differs = |ip: &Value| ip["interface"] != json!(index);
+        list(result, "ips").iter().any(differs).then_some("another one")
+    })
 }
 
 fn the_mac_is_the_links(case: &Case<'_>) -> Result<Verdict> {
@@ -259,15 +243,10 @@ fn the_mac_is_the_links(case: &Case<'_>) -> Result<Verdict> {
 }
 
 fn addresses_without_interfaces(case: &Case<'_>) -> Result<Verdict> {
-    let mut findings = Findings::default();
-    for version in case.versions()?.iter().filter(|version| is_since(version, "0.3.0")) {
-        let result = case.added(&case.conf_in(version))?;
-        case.ask("DEL", &case.conf_in(version))?;
-        let kept = result["interfaces"].is_null()
-            && list(&result, "ips").iter().all(|ip| ip["interface"].is_null());
-        findings.add(version, kept, if kept { "none" } else { "some" });
-    }
-    Ok(findings.verdict())
+    layout(case, has_lists, |_, result| {
+        let named = list(result, "ips").iter().any(|ip| !ip["interface"].is_null());
+        (named || !result["interfaces"].is_null()).then_some("there are some")
+    })
 }
 
 fn both_families_in_order(case: &Case<'_>) -> Result<Verdict> {
@@ -351,14 +330,13 @@ fn addresses_of_the_chain(case: &Case<'_>) -> Result<Verdict> {
 }
 
 fn an_empty_dns(case: &Case<'_>) -> Result<Verdict> {
-    let mut findings = Findings::default();
-    for version in case.versions()? {
-        let conf = case.conf_in(&version);
-        let result = case.added(&conf)?;
-        case.ask("DEL", &conf)?;
-        let kept = result["dns"].is_null() == is_since(&version, "1.0.0");
-        let seen = if result["dns"].is_null() { "left out" } else { "`{}`" };
-        findings.add(&version, kept, if kept { "so it is" } else { seen });
-    }
-    Ok(findings.verdict())
+    layout(
+        case,
+        |_| true,
+        |version, result| {
+            let left_out = result["dns"].is_null();
+            let differs = left_out != is_since(version, "1.0.0");
+            differs.then_some(if left_out { "left out" } else { "`{}`" })
+        },
+    )
 }

@@ -81,13 +81,11 @@ fn only_real_versions_are_listed(case: &Case<'_>) -> Result<Verdict> {
 
 fn every_listed_version_is_spoken(case: &Case<'_>) -> Result<Verdict> {
     let mut findings = Findings::default();
-    for version in case.versions()? {
-        let answer = case.ask("ADD", &case.conf_in(&version))?;
+    for (version, answer) in case.results()? {
         let result = answer.json.clone().unwrap_or_default();
         let kept = answer.is_success() && result["cniVersion"] == json!(version);
-        let seen = if kept { "spoken".to_owned() } else { seen(&answer) };
-        findings.add(&version, kept, seen);
-        case.ask("DEL", &case.conf_in(&version))?;
+        let seen = if kept { "spoken".to_owned() } else { seen(answer) };
+        findings.add(version, kept, seen);
     }
     Ok(findings.verdict())
 }
