@@ -8,8 +8,8 @@
 //! # fn main() -> anyhow::Result<()> {
 //! let lab = Lab::start(&seed::one_node())?;
 //! let stand = Stand::new(&lab)?;
-//! let upstream = stand.examine(&Subject::new("/usr/lib/cni", "ipvlan", "host-local"))?;
-//! println!("{}", e2e::conformance::markdown(&[upstream]));
+//! let upstream = Subject::new("/usr/lib/cni", "ipvlan", "host-local");
+//! println!("{}", e2e::conformance::markdown(&stand.examine(&[upstream], &[])?));
 //! # Ok(())
 //! # }
 //! ```
@@ -25,6 +25,7 @@ mod table;
 mod verdict;
 
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::{panic, thread};
 
 use anyhow::{Context, Result};
 
@@ -62,22 +63,31 @@ impl<'lab> Stand<'lab> {
         Ok(Self { lab, other, networks: AtomicU16::new(0) })
     }
 
-    /// Puts two plugins to every rule. A probe that cannot go on, since something that it takes for
-    /// granted failed, counts as broken; its reason goes to standard error.
+    /// Puts each pair of plugins to every rule, or to those with these ids if there are any; the
+    /// pairs at the same time. A probe that cannot go on, since something that it takes for granted
+    /// failed, counts as broken; its reason goes to standard error.
     ///
     /// # Errors
     ///
     /// A plugin is missing, or does not answer VERSION.
-    pub fn examine(&self, subject: &Subject) -> Result<Examined> {
-        self.examine_only(subject, &[])
+    ///
+    /// # Panics
+    ///
+    /// As a probe does, which none should.
+    pub fn examine(&self, subjects: &[Subject], ids: &[String]) -> Result<Vec<Examined>> {
+        thread::scope(|scope| {
+            let threads: Vec<_> = subjects
+                .iter()
+                .map(|subject| scope.spawn(|| self.examine_one(subject, ids)))
+                .collect();
+            let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+            };
+            threads.into_iter().map(join).collect()
+        })
     }
 
-    /// The same with some rules only, by their ids; all of them if there is none.
-    ///
-    /// # Errors
-    ///
-    /// As [`examine`](Self::examine).
-    pub fn examine_only(&self, subject: &Subject, ids: &[String]) -> Result<Examined> {
+    fn examine_one(&self, subject: &Subject, ids: &[String]) -> Result<Examined> {
         let node = self.lab.nodes().first().context("a lab with a node")?;
         let runtime = node.runtime()?.with_plugin_dir(&subject.plugin_dir);
         let newest = case::newest(&runtime, [&subject.main, &subject.ipam])?;
@@ -87,7 +97,7 @@ impl<'lab> Stand<'lab> {
         for rule in SECTIONS.iter().flat_map(|section| section.rules).filter(is_asked) {
             let mut of_rule = Vec::new();
             for (role, results) in results.iter().filter(|(role, _)| rule.roles.contains(role)) {
-                let verdict = self.probe(rule, subject, (*role, newest), results);
+                let verdict = self.probe(rule, Of { subject, role: *role, newest, results });
                 of_rule.extend(verdict.map(|verdict| (*role, verdict)));
             }
             verdicts.push((rule.id, of_rule));
@@ -95,23 +105,17 @@ impl<'lab> Stand<'lab> {
         Ok(Examined::new(subject.clone(), newest, verdicts))
     }
 
-    fn probe(
-        &self,
-        rule: &Rule,
-        subject: &Subject,
-        (role, newest): (Role, &str),
-        results: &Results,
-    ) -> Option<Verdict> {
+    fn probe(&self, rule: &Rule, of: Of<'_>) -> Option<Verdict> {
         let probe = rule.probe?;
+        let Of { subject, role: part, newest, .. } = of;
         if !subject::is_since(newest, rule.since) {
             return Some(Verdict::NotApplicable(format!("CNI {}", rule.since)));
         }
         let number = self.networks.fetch_add(1, Ordering::Relaxed);
-        let of = Of { subject, role, newest, results };
         let case = Case::new(self.lab, &self.other, of, number);
         let verdict = case.and_then(|case| (probe.run)(&case));
         Some(verdict.unwrap_or_else(|error| {
-            let plugin = if role == Role::Main { &subject.main } else { &subject.ipam };
+            let plugin = if part == Role::Main { &subject.main } else { &subject.ipam };
             eprintln!("conformance: {} of {plugin}: {error:#}", rule.id);
             Verdict::Broken("the probe could not go on".to_owned())
         }))

@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::thread;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -75,21 +74,11 @@ fn run(invocation: &Invocation) -> Result<bool> {
         subjects.push(Subject::new(folder(against)?, "ipvlan", "host-local"));
     }
     let lab = Lab::start(&seed::one_node())?;
-    let stand = Stand::new(&lab)?;
-    let examined: Vec<Examined> = thread::scope(|scope| {
-        let threads: Vec<_> = subjects
-            .iter()
-            .map(|subject| scope.spawn(|| stand.examine_only(subject, &invocation.only)))
-            .collect();
-        let results = threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        results.collect::<Result<_>>()
-    })?;
+    let examined = Stand::new(&lab)?.examine(&subjects, &invocation.only)?;
     let text = if invocation.markdown {
         markdown(&examined)
     } else {
-        examined.iter().map(|it| format!("{}\n{}", it.title(), lines(it))).collect()
+        examined.iter().map(lines).collect::<Vec<_>>().join("\n")
     };
     io::stdout().write_all(text.as_bytes())?;
     let faults = examined.first().map(Examined::faults).unwrap_or_default();

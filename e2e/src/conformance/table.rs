@@ -50,15 +50,13 @@ pub fn markdown(columns: &[Examined]) -> String {
     }
     for section in SECTIONS {
         let _ = write!(text, "\n## {}\n\n", section.title);
-        let titles: String =
-            columns.iter().map(|column| format!(" {} |", column.title())).collect();
-        line(&mut text, &format!("| | rule | source |{titles} covered by |"));
+        let titles = columns.iter().map(Examined::title).collect::<Vec<_>>().join(" | ");
+        line(&mut text, &format!("| | rule | source | {titles} | covered by |"));
         line(&mut text, &format!("|---|---|---|{}---|", "---|".repeat(columns.len())));
         for rule in section.rules {
-            let cells: String =
-                columns.iter().map(|column| format!(" {} |", cell(column, rule))).collect();
-            let row =
-                format!("| {} | {} | {} |{cells} {} |", rule.id, says(rule), rule.source, by(rule));
+            let cells = columns.iter().map(|column| cell(column, rule)).collect::<Vec<_>>();
+            let (id, cells, source) = (rule.id, cells.join(" | "), rule.source);
+            let row = format!("| {id} | {} | {source} | {cells} | {} |", says(rule), by(rule));
             line(&mut text, &row);
         }
     }
@@ -73,9 +71,9 @@ pub fn markdown(columns: &[Examined]) -> String {
     text
 }
 
-/// One line a rule, for a terminal.
+/// The plugins' names, then one line a rule, for a terminal.
 pub fn lines(column: &Examined) -> String {
-    let mut text = String::new();
+    let mut text = format!("{}\n", column.title());
     for rule in SECTIONS.iter().flat_map(|section| section.rules).filter(|rule| column.has(rule)) {
         let cell = cell(column, rule).replace(['*', '`'], "");
         line(&mut text, &format!("{:<7} {cell}", rule.id));

@@ -154,9 +154,9 @@ fn needs(case: &Case<'_>, verb: &str, names: &[&str]) -> Result<Verdict> {
         let mut call = case.call(verb, &case.conf());
         call.unset = vec![(*name).to_owned()];
         let answer = case.run(&call)?;
-        let named = text(&answer).contains(name);
-        let seen = if named { seen(&answer) } else { format!("{}, not named", seen(&answer)) };
-        findings.add(format!("`{name}`"), is_code(&answer, 4) && named, seen);
+        let is_named = text(&answer).contains(name);
+        let seen = if is_named { seen(&answer) } else { format!("{}, not named", seen(&answer)) };
+        findings.add(format!("`{name}`"), is_code(&answer, 4) && is_named, seen);
     }
     Ok(findings.verdict())
 }
