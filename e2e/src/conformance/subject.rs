@@ -120,6 +120,11 @@ impl Place {
         format!("{}.10", self.prefix())
     }
 
+    /// Another one of [`Room::Some`].
+    pub(super) fn second(&self) -> String {
+        format!("{}.11", self.prefix())
+    }
+
     /// An address that no range has.
     pub(super) fn outside(&self) -> String {
         format!("{}.200", self.prefix())

@@ -17,14 +17,15 @@ its verdict. `e2e/tests/conformance.rs` runs them all and compares the result wi
 for letter. Upstream's plugins are those of Debian 12 (containernetworking-plugins 1.1.1).
 
 Sources: `spec N` is section N of CNI's SPEC.md 1.1.0 (`spec 0.4.0`, an older one), `conventions` its
-CONVENTIONS.md; `skel`, `types` and `libcni` are the Go code that all upstream plugins, or all runtimes,
-share; `Go` is how that code reads JSON; `ocicni`, `go-cni` the libraries of cri-o and containerd;
+CONVENTIONS.md; `skel`, `types` and `libcni` are the Go code that all upstream plugins, or all
+runtimes, share (Debian's is older than some of it); `Go` is how that code reads JSON; `ocicni`, `go-cni` the libraries of cri-o and containerd;
 `host-local` the plugin's documentation. `ours` is a promise of this project that nobody asked for.
 
-**Kept**, **broken**, or - where the rule is not about these plugins. *On purpose* is explained
-below. `code N` is an error object with that code, alone on standard output. Where main and IPAM
-plugin differ, both are named. A rule that cannot be provoked from outside has a test inside only.
-The probe is a function in `e2e/src/conformance/rules`; the tests named with it go deeper.
+Behind `kept`, **broken** or *on purpose* (explained below) is what was seen; `code N` is an error
+object with that code, alone on standard output. Behind `-` is why the rule is not about these plugins:
+`CNI 1.1.0` is a version that they do not speak, and what cannot be provoked from outside has a test
+inside only. Where main and IPAM plugin differ, both are named. The probe is a function in
+`e2e/src/conformance/rules`; the tests named with it go deeper.
 
 Any other plugins can be put to the same test (as root; `--help` has the rest):
 

@@ -39,7 +39,7 @@ pub(super) const SECTION: Section = Section {
         Rule::ipam(
             "ADD-4",
             "ours",
-            "Also one that requests the very address that the first has: it stays held",
+            "Also one that requests two addresses, of which it could have one: the first's stays held",
             probe!(a_second_add_takes_nothing_away),
         )
         .also(&[HOST_LOCAL]),
@@ -57,7 +57,7 @@ pub(super) const SECTION: Section = Section {
              link nor address",
             probe!(a_failed_add_leaves_nothing),
         )
-        .also(&[FAULTS]),
+        .also(&[FAULTS, LETTER]),
         Rule::main(
             "ADD-7",
             "ours",
@@ -103,10 +103,13 @@ fn a_second_add_fails(case: &Case<'_>) -> Result<Verdict> {
 }
 
 fn a_second_add_takes_nothing_away(case: &Case<'_>) -> Result<Verdict> {
-    let conf = case.roomy(case.newest, Room::Some);
+    let mut conf = case.roomy(case.newest, Room::Some);
     let mut call = case.call("ADD", &conf);
     call.args = format!("{};IP={}", call.args, case.place().first());
     case.run(&call)?.success()?;
+    conf["args"] = json!({"cni": {"ips": [case.place().outside()]}});
+    let mut call = case.call("ADD", &conf);
+    call.args = format!("{};IP={}", call.args, case.place().second());
     let answer = case.run(&call)?;
     let held = if case.is_free()? { "released" } else { "held" };
     let kept = is_error(&answer) && held == "held";

@@ -59,8 +59,7 @@ pub(super) const SECTION: Section = Section {
             "Fails if another address is reserved than `prevResult` has",
             probe!(check_compares_the_address),
         )
-        .since("0.4.0")
-        .also(&["cni-ipam/tests/host_local/main.rs"]),
+        .since("0.4.0"),
         Rule::main(
             "CHK-9",
             "spec 2",

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use super::{PARALLEL, STORM};
+use super::{IPVLAN, PARALLEL, STORM};
 use crate::conformance::answers::{is_silent, seen};
 use crate::conformance::case::{Case, addresses};
 use crate::conformance::rule::{Rule, Section, probe};
@@ -22,14 +22,13 @@ pub(super) const SECTION: Section = Section {
             "Six containers can be added at once, with an address of its own each",
             probe!(adds_at_once),
         )
-        .also(&[PARALLEL, STORM]),
+        .also(&[IPVLAN, PARALLEL]),
         Rule::any(
             "CON-2",
             "go-cni",
             "So can two interfaces of one container",
             probe!(two_interfaces_at_once),
-        )
-        .also(&[PARALLEL]),
+        ),
         Rule::any(
             "CON-3",
             "spec 2",

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::{ENVIRONMENT, LETTER, REFUSALS};
+use super::{ENVIRONMENT, IPVLAN};
 use crate::conformance::answers::{is_code, is_error, is_silent, seen, text};
 use crate::conformance::case::Case;
 use crate::conformance::rule::{Rule, Section, probe};
@@ -130,7 +130,7 @@ pub(super) const SECTION: Section = Section {
             "An ADD into the plugin's own namespace is code 8, and nothing has happened",
             probe!(own_namespace_is_refused_first),
         )
-        .also(&[REFUSALS]),
+        .also(&[IPVLAN]),
         Rule::main(
             "ENV-19",
             "skel",
@@ -143,8 +143,7 @@ pub(super) const SECTION: Section = Section {
             "ours",
             "A DEL in the plugin's own namespace takes none of the node's links away",
             probe!(del_spares_the_nodes_links),
-        )
-        .also(&[LETTER]),
+        ),
     ],
 };
 

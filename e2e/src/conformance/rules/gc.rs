@@ -61,8 +61,7 @@ pub(super) const SECTION: Section = Section {
             "Is about its own network: another network's addresses stay",
             probe!(gc_spares_other_networks),
         )
-        .since("1.1.0")
-        .also(&[HEALING]),
+        .since("1.1.0"),
         Rule::any("GC-8", "spec 2", "Can be repeated", probe!(gc_is_idempotent)).since("1.1.0"),
     ],
 };

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{LETTER, PANIC, REFUSALS, VERSIONS_OF_ERRORS};
+use super::{HOST_LOCAL, PANIC, REFUSALS, VERSIONS_OF_ERRORS};
 use crate::conformance::answers::{Output, is_code, is_error, is_silent, seen, text};
 use crate::conformance::case::Case;
 use crate::conformance::rule::{Role, Rule, Section, probe};
@@ -81,7 +81,7 @@ pub(super) const SECTION: Section = Section {
              is none)",
             probe!(invalid_configurations_are_refused),
         )
-        .also(&[REFUSALS, LETTER]),
+        .also(&[REFUSALS, HOST_LOCAL]),
         Rule::any(
             "OUT-13",
             "spec 5",

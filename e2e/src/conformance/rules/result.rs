@@ -90,8 +90,7 @@ pub(super) const SECTION: Section = Section {
             "Lists that are empty are left out; nothing is `null`",
             probe!(no_empty_lists),
         )
-        .since("1.0.0")
-        .also(&[CONVERSION]),
+        .since("1.0.0"),
         Rule::any(
             "RES-11",
             "host-local",
