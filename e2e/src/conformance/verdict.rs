@@ -58,8 +58,12 @@ impl Findings {
         }
     }
 
-    /// All of them together.
+    /// All of them together; a rule about nothing, such as versions that are not spoken, is about
+    /// others.
     pub(super) fn verdict(self) -> Verdict {
+        if self.kept.is_empty() && self.broken.is_empty() {
+            return Verdict::NotApplicable("nothing to look at".to_owned());
+        }
         if self.broken.is_empty() {
             return Verdict::Kept(self.kept.join("; "));
         }
@@ -77,6 +81,7 @@ mod tests {
 
     #[test]
     fn one_broken_look_breaks_the_rule_and_only_it_is_told() {
+        assert!(matches!(Findings::default().verdict(), Verdict::NotApplicable(_)));
         let mut findings = Findings::default();
         findings.add("a", true, "code 4");
         findings.add("b", true, "code 4");
