@@ -12,8 +12,9 @@ const INTRODUCTION: &str = "\
 # Conformance
 
 Every rule of CNI that a runtime can notice, and whether the plugins keep it. Each row is a probe
-that runs the very programs, as a runtime does, in namespaces of their own, and `e2e/tests/conformance.rs`
-compares what all of them saw with this file, letter for letter. Upstream's plugins are those of Debian 12 (containernetworking-plugins 1.1.1).
+that runs the very programs, as a runtime does, in namespaces of their own, and
+`e2e/tests/conformance.rs` compares what all of them saw with this file, letter for letter.
+Upstream's plugins are those of Debian 12 (containernetworking-plugins 1.1.1).
 
 Sources: `spec N` is section N of CNI's SPEC.md 1.1.0 (`spec 0.4.0`, an older one), `conventions` its
 CONVENTIONS.md; `skel`, `types` and `libcni` are the Go code that all upstream plugins, or all
