@@ -17,6 +17,9 @@ use crate::report;
 /// How long an ADD looks around on the node before it gives up looking.
 const DEADLINE: Duration = Duration::from_secs(2);
 
+/// The same for a GC: no pod waits for it, and if it gives up then nothing is freed.
+const GC_DEADLINE: Duration = Duration::from_secs(30);
+
 /// Every so many ADDs look for dead leases although there are free addresses.
 const EVERY: u32 = 256;
 
@@ -52,7 +55,7 @@ pub(crate) fn collect(places: &[Place], valid: ValidAttachments) -> Result<(), E
 /// whose it is nobody says. If not all of the node can be seen, what can be.
 pub(crate) fn in_use(place: &Place, network: &NetworkName, pools: &[Pool]) -> Vec<Lease> {
     let since = ipam_store::now();
-    let census = census(place);
+    let census = census(place, DEADLINE);
     if let Err(incomplete) = census.whole() {
         report::line(&format!("{network} begins with what can be seen: {incomplete}"));
     }
@@ -83,11 +86,11 @@ pub(crate) fn in_use(place: &Place, network: &NetworkName, pools: &[Pool]) -> Ve
 }
 
 /// What only an open file keeps is no pod's: runtimes keep theirs by a mount or a process.
-fn census(place: &Place) -> Census {
+fn census(place: &Place, deadline: Duration) -> Census {
     Census::take(&CensusOptions {
         open_files: OpenFiles::Skip,
         node_in_container: place.node_in_container,
-        ..CensusOptions::within(DEADLINE)
+        ..CensusOptions::within(deadline)
     })
 }
 
@@ -95,7 +98,7 @@ fn census(place: &Place) -> Census {
 /// was overlooked may hold any address.
 fn facts(valid: Option<ValidAttachments>, place: &Place) -> Option<Facts> {
     let before = ipam_store::now();
-    let census = census(place);
+    let census = census(place, if valid.is_some() { GC_DEADLINE } else { DEADLINE });
     let whole = match census.whole() {
         Ok(whole) => whole,
         Err(incomplete) => {

@@ -30,6 +30,7 @@ mod capture;
 mod carrier;
 mod chain;
 mod check;
+pub mod conformance;
 pub mod deployment;
 mod description;
 pub mod ipam;

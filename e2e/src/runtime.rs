@@ -36,8 +36,10 @@ pub struct Call {
     pub args: String,
     /// What is on the plugin's standard input.
     pub conf: String,
-    /// Further variables of its environment.
+    /// Further variables of its environment, or other values for the six.
     pub environment: Vec<(String, String)>,
+    /// Variables that are not there at all, in place of empty.
+    pub unset: Vec<String>,
 }
 
 /// A plugin that runs. Dropping it kills the plugin.
@@ -195,6 +197,7 @@ impl Call {
             args: String::new(),
             conf: conf.to_owned(),
             environment: Vec::new(),
+            unset: Vec::new(),
         }
     }
 }
@@ -224,6 +227,9 @@ impl Call {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        for name in &self.unset {
+            command.env_remove(name);
+        }
         Ok(command)
     }
 }

@@ -51,7 +51,7 @@ pub(crate) const PEERS: Group = Group {
         (
             "containernetworking-plugins",
             "host-local: its answers, and it and ipamctl read each other; main plugins over our \
-             IPAM, chained plugins behind ours",
+             IPAM, chained plugins behind ours; the rules of CNI",
         ),
         ("iptables", "portmap and firewall start it"),
     ],

@@ -17,7 +17,7 @@ use crate::verdict::{Tap, Verdict};
 use crate::{install, ipvlan, no_std, packages, plugins, toolchain, vm, workspace};
 
 /// For all tests in the guest together.
-const GUEST_TIMEOUT: Duration = Duration::from_secs(1800);
+const GUEST_TIMEOUT: Duration = Duration::from_secs(3600);
 
 const ANYWHERE: &str = "unit and property tests";
 const HOST: &str = "namespace tests";
