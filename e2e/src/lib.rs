@@ -47,6 +47,7 @@ mod plugin_dir;
 mod pod;
 mod ruleset;
 mod runtime;
+pub mod runtimes;
 pub mod sandbox;
 pub mod seed;
 mod snapshot;

@@ -1,0 +1,27 @@
+//! Real container runtimes on a node of the lab: Debian's podman and containerd.
+//!
+//! A [`Boot`] is the node from a start to its end: processes, mounts and a boot id of its own in
+//! the node's network namespace, over a [`Disk`] that outlives it. [`Podman`] and [`Containerd`]
+//! run in it as an operator sets them up, with the plugins of this build.
+
+mod boot;
+mod conflist;
+mod containerd;
+mod cri;
+mod disk;
+mod image;
+mod podman;
+
+mod remains;
+pub mod setting;
+
+pub use boot::Boot;
+pub use conflist::{Addresses, Conflist};
+pub use containerd::Containerd;
+pub use cri::{Cri, PodSandboxConfig, PodSandboxMetadata, PortMapping};
+pub use disk::Disk;
+pub use image::{IMAGE, Image};
+pub use podman::Podman;
+
+pub use remains::{Remains, leases};
+

@@ -1,0 +1,139 @@
+//! podman, with its CNI backend.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::outcome::Outcome;
+use crate::runtimes::boot::{Boot, PLUGINS, outcome_within};
+use crate::runtimes::image::{IMAGE, Image};
+
+/// How long a command may take on a machine that is emulated and busy.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+const CONF: &str = "/run/containers.conf";
+const STORAGE: &str = "/run/storage.conf";
+
+/// podman on a node.
+#[derive(Clone, Copy, Debug)]
+pub struct Podman<'boot> {
+    boot: &'boot Boot<'boot>,
+}
+
+impl<'boot> Podman<'boot> {
+    /// Sets it up; the node has one folder of plugins and one of configurations.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be written.
+    pub fn set_up(boot: &'boot Boot<'_>) -> Result<Self> {
+        let conf = format!(
+            "[network]\n\
+             network_backend = \"cni\"\n\
+             cni_plugin_dirs = [\"{PLUGINS}\"]\n\
+             network_config_dir = \"/etc/cni/net.d\"\n\
+             [engine]\n\
+             cgroup_manager = \"cgroupfs\"\n\
+             events_logger = \"file\"\n\
+             runtime = \"crun\"\n"
+        );
+        // Overlay mounts do not work over the test machine's own.
+        let storage = "[storage]\n\
+             driver = \"vfs\"\n\
+             runroot = \"/run/containers/storage\"\n\
+             graphroot = \"/var/lib/containers/storage\"\n";
+        fs::write(boot.path(CONF), conf)?;
+        fs::write(boot.path(STORAGE), storage)?;
+        Ok(Self { boot })
+    }
+
+    /// Loads the image.
+    ///
+    /// # Errors
+    ///
+    /// podman says why not.
+    pub fn load(&self, image: &Image) -> Result<()> {
+        let archive = image.archive();
+        self.call(&["load", "-q", "-i", &archive.to_string_lossy()])?.success().map(drop)
+    }
+
+    /// A command to its end. That it failed is an [`Outcome`].
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started, or does not end.
+    pub fn call(&self, arguments: &[&str]) -> Result<Outcome> {
+        let outcome = outcome_within(self.start(arguments)?, PATIENCE);
+        outcome.with_context(|| format!("podman {arguments:?}"))
+    }
+
+    /// A command, started: `nsenter`, whose only child is podman.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started.
+    pub fn start(&self, arguments: &[&str]) -> Result<Child> {
+        let mut command: Command = self.boot.command(["podman"]);
+        command.args(arguments).env("CONTAINERS_CONF", CONF).env("CONTAINERS_STORAGE_CONF", STORAGE);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().context("podman")
+    }
+
+    /// `run -d` of a container that sleeps, in these networks, with further options. Its name is
+    /// its host name.
+    ///
+    /// # Errors
+    ///
+    /// podman says why not.
+    pub fn run(&self, name: &str, networks: &str, options: &[&str]) -> Result<()> {
+        let mut arguments = vec!["run", "-d", "--name", name, "--network", networks];
+        arguments.extend(options);
+        arguments.push(IMAGE);
+        let outcome = self.call(&arguments)?;
+        outcome.success().map(drop).with_context(|| format!("podman {arguments:?}"))
+    }
+
+    /// A command in a container.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::call`].
+    pub fn exec(&self, name: &str, argv: &[&str]) -> Result<Outcome> {
+        self.call(&[&["exec", name], argv].concat())
+    }
+
+    /// Removes a container, running or not, or one that is not there.
+    ///
+    /// # Errors
+    ///
+    /// podman says why not.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        self.call(&["rm", "-f", "-i", "-t", "0", name])?.success().map(drop)
+    }
+
+    /// `podman inspect` of a container.
+    ///
+    /// # Errors
+    ///
+    /// podman says why not.
+    pub fn inspect(&self, name: &str) -> Result<Value> {
+        let text = self.call(&["inspect", name])?.success()?;
+        let list: Value = serde_json::from_str(&text)?;
+        list.get(0).cloned().context("one container")
+    }
+
+    /// The container's network namespace, as this process reaches it.
+    ///
+    /// # Errors
+    ///
+    /// It does not run.
+    pub fn netns(&self, name: &str) -> Result<std::path::PathBuf> {
+        let path = self.inspect(name)?["NetworkSettings"]["SandboxKey"].clone();
+        let path = path.as_str().filter(|path| Path::new(path).is_absolute());
+        Ok(self.boot.path(path.context("a running container has a namespace")?))
+    }
+}
