@@ -235,8 +235,11 @@ fn script(node: &Node, disk: &Disk, id_file: &Path) -> Result<String> {
     let (ours, quoted) = (plugin_dir()?, |path: &Path| format!("'{}'", path.display()));
     let (lib, net_d) = (quoted(&disk.var_lib()), quoted(&disk.net_d()));
     let (id, name) = (quoted(id_file), &node.spec().name);
+    // The machine's own /run goes first: a mount that another one hides cannot be looked at, and
+    // the plugins free nothing of a node that they cannot see all of.
     let mut script = format!(
         "set -eu\n\
+         while umount -R -l /run 2>/dev/null; do :; done\n\
          mkdir -p /etc/cni {PLUGINS}\n\
          for folder in /etc/cni /root /run {PLUGINS}; do mount -t tmpfs tmpfs $folder; done\n\
          mkdir -p /etc/cni/net.d /run/lock /run/netns\n\
