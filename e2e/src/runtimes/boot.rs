@@ -172,6 +172,11 @@ impl<'lab> Boot<'lab> {
         Ok(victims)
     }
 
+    /// The network namespace of a process, as this process reaches it.
+    pub fn netns_of(process: u32) -> PathBuf {
+        PathBuf::from(format!("/proc/{process}/ns/net"))
+    }
+
     /// The named network namespaces.
     ///
     /// # Errors

@@ -10,8 +10,9 @@ mod containerd;
 mod cri;
 mod disk;
 mod image;
+pub mod lease;
 mod podman;
-
+pub mod recording;
 mod remains;
 pub mod setting;
 
@@ -22,6 +23,5 @@ pub use cri::{Cri, PodSandboxConfig, PodSandboxMetadata, PortMapping};
 pub use disk::Disk;
 pub use image::{IMAGE, Image};
 pub use podman::Podman;
-
-pub use remains::{Remains, leases};
-
+pub use recording::Recorder;
+pub use remains::Remains;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result};
-use serde_json::Value;
+use anyhow::Result;
 
 use crate::runtimes::boot::Boot;
+use crate::runtimes::lease::leases;
 
 /// The links, addresses, routes and rules of a node, its packet filter's rules, its named network
 /// namespaces, its leases, and what there is of ipvlan.
@@ -36,17 +36,6 @@ impl Remains {
         let more = later.lines.difference(&self.lines).map(|line| format!("+ {line}"));
         less.chain(more).collect()
     }
-}
-
-/// The leases of a node's database.
-///
-/// # Errors
-///
-/// `ipamctl` failed.
-pub fn leases(boot: &Boot<'_>) -> Result<Vec<Value>> {
-    let text = boot.ipamctl(&["get", "ips", "-o", "json"])?.success()?;
-    let list: Value = serde_json::from_str(&text)?;
-    list["items"].as_array().cloned().context("items")
 }
 
 /// Lines that may be there twice, each with its number.
