@@ -1,44 +1,36 @@
 //! podman 4 with its CNI backend, on a real ipvlan kernel. As root.
 
-use std::net::SocketAddr;
-use std::path::Path;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use e2e::runtimes::lease::{addresses_in, leased, leases};
 use e2e::runtimes::setting::{self, GATEWAY_V4, GATEWAY_V6, NODE, OTHER_NODE};
-use e2e::runtimes::{Addresses, Boot, Conflist, Disk, Image, Podman, Remains, leases};
-use e2e::{Lab, seed};
-use serde_json::{Value, json};
+use e2e::runtimes::{
+    Addresses, Boot, Conflist, Disk, Image, Podman, Recorder, Remains, recording,
+};
+use e2e::{Lab, Namespace, seed};
+use serde_json::json;
 
 const V4: Addresses = Addresses::Pools { v4: &["v4"], v6: &[] };
 const V6: Addresses = Addresses::Pools { v4: &[], v6: &["v6"] };
 const DUAL: Addresses = Addresses::Pools { v4: &["v4"], v6: &["v6"] };
 const SECOND: Addresses = Addresses::Pools { v4: &["second"], v6: &[] };
 
-/// The addresses of a container's interface by `ip -j` in its namespace, link-local ones left out.
-fn shown(podman: &Podman<'_>, name: &str, interface: &str) -> Result<Vec<String>> {
-    let netns = podman.netns(name)?;
-    addresses_in(&netns, interface)
+fn id(podman: &Podman<'_>, name: &str) -> Result<String> {
+    Ok(podman.inspect(name)?["Id"].as_str().context("an id")?.to_owned())
 }
 
-fn addresses_in(netns: &Path, interface: &str) -> Result<Vec<String>> {
-    let net = format!("--net={}", netns.display());
-    let show = ["-j", "-d", "address", "show", "dev", interface];
-    let output = std::process::Command::new("nsenter").arg(net).arg("ip").args(show).output()?;
-    let links: Value = serde_json::from_slice(&output.stdout).context("ip -j address")?;
-    ensure!(links[0]["linkinfo"]["info_kind"] == "ipvlan", "{links}");
-    let addresses = links[0]["addr_info"].as_array().context("addresses")?;
-    let addresses = addresses.iter().filter(|address| address["scope"] == "global");
-    Ok(addresses.filter_map(|address| Some(address["local"].as_str()?.to_owned())).collect())
+/// A container's interface, whose addresses must be those that are leased to it.
+fn addresses(boot: &Boot<'_>, podman: &Podman<'_>, name: &str, nic: &str) -> Result<Vec<String>> {
+    let leased = leased(boot, &id(podman, name)?, nic)?;
+    let shown = addresses_in(&podman.netns(name)?, nic)?;
+    ensure!(leased == shown && !leased.is_empty(), "{name} {nic}: {leased:?} {shown:?}");
+    Ok(leased)
 }
 
-/// The addresses that the database says a container's interface has.
-fn leased(boot: &Boot<'_>, container: &str, interface: &str) -> Result<Vec<String>> {
-    let leases = leases(boot)?;
-    let own = leases.iter().filter(|lease| {
-        lease["containerID"].as_str().is_some_and(|id| id.starts_with(container))
-            && lease["interface"] == interface
-    });
-    Ok(own.filter_map(|lease| Some(lease["ip"].as_str()?.to_owned())).collect())
+fn ping(podman: &Podman<'_>, name: &str, target: &str) -> Result<()> {
+    podman.exec(name, &["ping", "-c", "1", "-W", "9", target])?.success().map(drop)
 }
 
 #[test]
@@ -56,13 +48,162 @@ fn the_documented_list_serves_podman_in_a_strict_cloud() -> Result<()> {
     let before = Remains::of(&boot)?;
 
     podman.run("web", "ipvlan-eth0", &["--cap-add", "NET_RAW"])?;
-    let id = podman.inspect("web")?["Id"].as_str().context("an id")?.to_owned();
-    let address = leased(&boot, &id, "eth0")?;
-    ensure!(address == ["172.31.199.185"], "{:?}", leases(&boot)?);
-    ensure!(shown(&podman, "web", "eth0")? == address);
-    podman.exec("web", &["ping", "-c", "1", "-W", "9", "172.31.207.253"])?.success()?;
-    ensure!(lab.node(OTHER_NODE)?.ping(&address[0], 2)?.all_received());
+    ensure!(addresses(&boot, &podman, "web", "eth0")? == ["172.31.199.185"]);
+    ping(&podman, "web", "172.31.207.253")?;
+    ensure!(lab.node(OTHER_NODE)?.ping("172.31.199.185", 2)?.all_received());
+
+    podman.call(&["restart", "-t", "0", "web"])?.success()?;
+    // The last address rests, also for the container that had it.
+    ensure!(addresses(&boot, &podman, "web", "eth0")? == ["172.31.199.186"]);
+    ping(&podman, "web", "172.31.207.253")?;
+    podman.call(&["stop", "-t", "0", "web"])?.success()?;
+    ensure!(leases(&boot)?.is_empty(), "{:?}", leases(&boot)?);
+    podman.call(&["start", "web"])?.success()?;
+    ensure!(addresses(&boot, &podman, "web", "eth0")? == ["172.31.199.187"]);
     podman.remove("web")?;
-    ensure!(before.changes(&Remains::of(&boot)?).is_empty());
+    let changes = before.changes(&Remains::of(&boot)?);
+    ensure!(changes.is_empty(), "{changes:?}");
+    Ok(())
+}
+
+/// IPv6 alone; both families and a second network; a crash of all that podman has running; then a
+/// power cut.
+#[test]
+fn networks_of_all_families_outlive_podman_and_not_the_node() -> Result<()> {
+    let lab = Lab::start(&setting::cluster())?;
+    setting::give_gateway(&lab)?;
+    let node = lab.node(NODE)?;
+    let disk = Disk::of(node)?;
+    {
+        let boot = Boot::start(node, &disk)?;
+        setting::apply(&boot, setting::POOLS)?;
+        Conflist::new("v6", "eth0", V6).install(&boot, 10)?;
+        Conflist::new("dual", "eth0", DUAL).install(&boot, 20)?;
+        Conflist::new("second", "eth1", SECOND).install(&boot, 30)?;
+        let podman = Podman::set_up(&boot)?;
+        podman.load(&Image::make()?)?;
+        let before = Remains::of(&boot)?;
+
+        podman.run("six", "v6", &["--cap-add", "NET_RAW"])?;
+        ensure!(addresses(&boot, &podman, "six", "eth0")? == ["fd00:172::1"]);
+        ping(&podman, "six", GATEWAY_V6)?;
+        podman.run("both", "dual,second", &["--cap-add", "NET_RAW"])?;
+        let eth0 = addresses(&boot, &podman, "both", "eth0")?;
+        ensure!(eth0 == ["172.31.200.1", "fd00:172::2"], "{eth0:?}");
+        ensure!(addresses(&boot, &podman, "both", "eth1")? == ["192.168.0.200"]);
+        for gateway in [GATEWAY_V4, GATEWAY_V6] {
+            ping(&podman, "both", gateway)?;
+        }
+
+        // The monitors first, lest they clean up.
+        let killed = [boot.kill(&["conmon"])?, boot.kill(&["sleep"])?].concat();
+        ensure!(killed.len() == 4, "{killed:?}");
+        ensure!(leases(&boot)?.len() == 4, "nobody said DEL: {:?}", leases(&boot)?);
+        podman.remove("six")?;
+        podman.remove("both")?;
+        let changes = before.changes(&Remains::of(&boot)?);
+        ensure!(changes.is_empty(), "{changes:?}");
+
+        podman.run("both", "dual,second", &["--cap-add", "NET_RAW"])?;
+        podman.run("other", "dual", &[])?;
+        ensure!(leases(&boot)?.len() == 5, "{:?}", leases(&boot)?);
+        // The power cut: nobody stops anything.
+    }
+    let boot = Boot::start(node, &disk)?;
+    let podman = Podman::set_up(&boot)?;
+    podman.call(&["start", "both"])?.success()?;
+    ensure!(leases(&boot)?.len() == 3, "the last boot's are free: {:?}", leases(&boot)?);
+    ensure!(addresses(&boot, &podman, "both", "eth0")?.len() == 2);
+    ping(&podman, "both", GATEWAY_V6)?;
+    podman.remove("both")?;
+    podman.remove("other")?;
+    ensure!(leases(&boot)?.is_empty(), "{:?}", leases(&boot)?);
+    ensure!(boot.namespaces()?.is_empty(), "{:?}", boot.namespaces()?);
+    Ok(())
+}
+
+#[test]
+fn a_requested_address_is_had_once_and_sent_as_recorded() -> Result<()> {
+    let lab = Lab::start(&setting::cluster())?;
+    let node = lab.node(NODE)?;
+    let boot = Boot::start(node, &Disk::of(node)?)?;
+    let ranges = json!({
+        "ranges": [[{ "subnet": "172.31.192.0/20", "rangeStart": "172.31.201.1",
+                      "rangeEnd": "172.31.201.9", "gateway": GATEWAY_V4 }]],
+        "routes": [{ "dst": "0.0.0.0/0" }],
+    });
+    Conflist::new("ranges", "eth0", Addresses::Ranges(ranges)).install(&boot, 10)?;
+    let recorder = Recorder::install(&boot)?;
+    let podman = Podman::set_up(&boot)?;
+    podman.load(&Image::make()?)?;
+
+    podman.run("web", "ranges", &["--ip", "172.31.201.7", "--cap-add", "NET_RAW"])?;
+    ensure!(addresses_in(&podman.netns("web")?, "eth0")? == ["172.31.201.7"]);
+    ping(&podman, "web", GATEWAY_V4)?;
+    let container = id(&podman, "web")?;
+    let before = Remains::of(&boot)?;
+    let refused = podman.run("second", "ranges", &["--ip", "172.31.201.7"]).err();
+    let said = format!("{:#}", refused.context("the address was given twice")?);
+    ensure!(said.contains("172.31.201.7 is held"), "{said}");
+    podman.remove("second")?;
+    let changes = before.changes(&Remains::of(&boot)?);
+    ensure!(changes.is_empty(), "{changes:?}");
+    podman.remove("web")?;
+    recording::compare("podman-static", &recorder.calls(&container, "eth0")?)
+}
+
+/// Whether a TCP connection comes about.
+fn connects(from: &Namespace, to: &str) -> Result<bool> {
+    let to: SocketAddr = to.parse()?;
+    from.enter(|| Ok(TcpStream::connect_timeout(&to, Duration::from_secs(9)).is_ok()))
+}
+
+/// How many packets the rule that leads to this address has translated.
+fn translated(node: &Namespace, to: &str) -> Result<u64> {
+    let rules = node.run(["nft", "list", "ruleset"])?.success()?;
+    let rule = rules.lines().find(|line| line.contains(&format!("dnat to {to}")));
+    let (_, counted) = rule.and_then(|rule| rule.split_once("counter packets ")).context(rules.clone())?;
+    Ok(counted.split_whitespace().next().context("a count")?.parse()?)
+}
+
+/// portmap translates the destination on the node, and no ipvlan pod can be reached from its node:
+/// so it is with upstream's plugin and with ours. Who is on the network reaches the pod itself.
+#[test]
+fn a_mapped_port_is_translated_and_ends_at_the_node_as_with_upstreams_plugin() -> Result<()> {
+    let lab = Lab::start(&setting::cluster())?;
+    let node = lab.node(NODE)?;
+    let other = lab.node(OTHER_NODE)?;
+    let boot = Boot::start(node, &Disk::of(node)?)?;
+    setting::apply(&boot, setting::POOLS)?;
+    Conflist::new("ours", "eth0", V4).with_portmap().install(&boot, 10)?;
+    Conflist::install_upstream(&boot, "upstream", "eth0", "172.31.201.1", 20)?;
+    let recorder = Recorder::install(&boot)?;
+    let podman = Podman::set_up(&boot)?;
+    podman.load(&Image::make()?)?;
+    let primary = node.spec().nics[0].primary;
+    // portmap makes its chains with the first port and leaves them (its README).
+    let mut before = None;
+    for (network, address, port) in
+        [("upstream", "172.31.201.1", 8081), ("ours", "172.31.200.1", 8080)]
+    {
+        let mapping = format!("{port}:80");
+        podman.run("web", network, &["-p", &mapping])?;
+        let container = id(&podman, "web")?;
+        ensure!(addresses_in(&podman.netns("web")?, "eth0")? == [address], "{network}");
+        for _ in 0..2 {
+            podman.call(&["exec", "-d", "web", "nc", "-l", "-p", "80", "-e", "true"])?.success()?;
+        }
+        ensure!(connects(other, &format!("{address}:80"))?, "{network}: the pod itself");
+        ensure!(translated(node, &format!("{address}:80"))? == 0, "{network}");
+        ensure!(!connects(other, &format!("{primary}:{port}"))?, "{network}: the mapped port");
+        ensure!(translated(node, &format!("{address}:80"))? > 0, "{network}");
+        podman.remove("web")?;
+        let after = Remains::of(&boot)?;
+        let changes = before.get_or_insert_with(|| after.clone()).changes(&after);
+        ensure!(changes.is_empty(), "{network}: {changes:?}");
+        if network == "ours" {
+            recording::compare("podman-ports", &recorder.calls(&container, "eth0")?)?;
+        }
+    }
     Ok(())
 }

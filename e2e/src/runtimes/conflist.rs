@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::runtimes::boot::Boot;
+use crate::runtimes::setting::GATEWAY_V4;
 
 const EXAMPLE: &str = include_str!("../../../examples/10-node-ipam.conflist");
 
@@ -85,6 +86,32 @@ impl Conflist {
     /// The file cannot be written.
     pub fn install_example(boot: &Boot<'_>) -> Result<()> {
         install(boot, "10-node-ipam.conflist", EXAMPLE)
+    }
+
+    /// Puts a list with upstream's plugins there: ipvlan, host-local with this one address, portmap.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn install_upstream(
+        boot: &Boot<'_>,
+        name: &str,
+        master: &str,
+        address: &str,
+        number: u8,
+    ) -> Result<()> {
+        let range = json!({
+            "subnet": "172.31.192.0/20", "rangeStart": address, "rangeEnd": address,
+            "gateway": GATEWAY_V4,
+        });
+        let ipam = json!({
+            "type": "host-local", "ranges": [[range]], "routes": [{ "dst": "0.0.0.0/0" }],
+        });
+        let list = json!({ "cniVersion": "1.0.0", "name": name, "plugins": [
+            { "type": "ipvlan", "master": master, "ipam": ipam },
+            { "type": "portmap", "capabilities": { "portMappings": true } },
+        ]});
+        install(boot, &format!("{number}-{name}.conflist"), &list.to_string())
     }
 
     /// Puts it where the node's runtimes look, behind those with a lower number.
