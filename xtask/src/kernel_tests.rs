@@ -59,6 +59,7 @@ const TABLE: &[(&str, &str, Kernel)] = &[
     ("e2e", "ipvlan_time", Kernel::Ipvlan),
     ("e2e", "runtime_containerd", Kernel::Ipvlan),
     ("e2e", "runtime_podman", Kernel::Ipvlan),
+    ("e2e", "runtime_rounds", Kernel::Ipvlan),
 ];
 
 /// Test executables by where they run.

@@ -133,14 +133,15 @@ impl<'lab> Boot<'lab> {
         self.run([program.as_os_str()].into_iter().chain(arguments.iter().map(OsStr::new)))
     }
 
-    /// The node's processes, each with its name (`comm`), the first one left out.
+    /// The node's processes, in its containers too, each with its name (`comm`), the first one
+    /// left out.
     ///
     /// # Errors
     ///
     /// `/proc` cannot be read.
     pub fn processes(&self) -> Result<BTreeMap<u32, String>> {
         let own = fs::read_link(format!("/proc/{}/ns/pid", self.init))?;
-        let mut processes = BTreeMap::new();
+        let (mut here, mut elsewhere) = (BTreeMap::new(), Vec::new());
         for entry in fs::read_dir("/proc")? {
             let entry = entry?;
             let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
@@ -149,15 +150,30 @@ impl<'lab> Boot<'lab> {
             let path = entry.path();
             // One that has ended meanwhile has neither.
             let namespace = fs::read_link(path.join("ns/pid"));
-            let name = fs::read_to_string(path.join("comm"));
-            if let (Ok(namespace), Ok(name)) = (namespace, name)
-                && namespace == own
-                && id != self.init
-            {
-                processes.insert(id, name.trim_end().to_owned());
+            let status = fs::read_to_string(path.join("status"));
+            if let (Ok(namespace), Ok(status)) = (namespace, status) {
+                let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+                let name = field("Name:").unwrap_or_default().trim().to_owned();
+                if namespace == own {
+                    here.insert(id, name);
+                } else {
+                    let parent: u32 = field("PPid:").unwrap_or_default().trim().parse()?;
+                    elsewhere.push((id, parent, name));
+                }
             }
         }
-        Ok(processes)
+        // A container has process numbers of its own; who started it is here.
+        loop {
+            let inside = |(_, parent, _): &(u32, u32, String)| here.contains_key(parent);
+            let (found, rest): (Vec<_>, Vec<_>) = elsewhere.into_iter().partition(inside);
+            if found.is_empty() {
+                break;
+            }
+            here.extend(found.into_iter().map(|(id, _, name)| (id, name)));
+            elsewhere = rest;
+        }
+        here.remove(&self.init);
+        Ok(here)
     }
 
     /// SIGKILL to the processes with a name of these. Answers whom it hit.
@@ -170,11 +186,6 @@ impl<'lab> Boot<'lab> {
         victims.retain(|(_, name)| names.contains(&name.as_str()));
         victims.retain(|(id, _)| kill(*id));
         Ok(victims)
-    }
-
-    /// The network namespace of a process, as this process reaches it.
-    pub fn netns_of(process: u32) -> PathBuf {
-        PathBuf::from(format!("/proc/{process}/ns/net"))
     }
 
     /// The named network namespaces.

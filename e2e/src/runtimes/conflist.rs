@@ -5,7 +5,8 @@ use std::fs;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::runtimes::boot::Boot;
+use crate::outcome::feed;
+use crate::runtimes::boot::{Boot, PLUGINS};
 use crate::runtimes::setting::GATEWAY_V4;
 
 const EXAMPLE: &str = include_str!("../../../examples/10-node-ipam.conflist");
@@ -73,10 +74,27 @@ impl Conflist {
         let plugin = json!({ "type": "cni-ipvlan", "master": self.master, "ipam": ipam });
         let mut plugins = vec![plugin];
         if self.portmap {
+            // Not needed by the first one: so that it is seen what a runtime sends for it.
+            plugins[0]["capabilities"] = json!({ "portMappings": true });
             plugins.push(json!({ "type": "portmap", "capabilities": { "portMappings": true } }));
         }
         // What the containerd of Debian 12 knows.
         json!({ "cniVersion": "1.0.0", "name": self.name, "plugins": plugins })
+    }
+
+    /// What a runtime of CNI 1.1.0 says when it has no pods left: GC, naming none.
+    ///
+    /// # Errors
+    ///
+    /// The plugin fails.
+    pub fn collect_garbage(&self, boot: &Boot<'_>) -> Result<()> {
+        let mut configuration = self.to_json()["plugins"][0].take();
+        configuration["name"] = json!(self.name);
+        configuration["cniVersion"] = json!("1.1.0");
+        configuration["cni.dev/valid-attachments"] = json!([]);
+        let mut command = boot.command([format!("{PLUGINS}/cni-ipvlan")]);
+        command.env("CNI_COMMAND", "GC").env("CNI_PATH", PLUGINS);
+        feed(&mut command, &configuration.to_string())?.success().map(drop)
     }
 
     /// Puts the documented list, `examples/10-node-ipam.conflist`, where the node's runtimes look.

@@ -83,6 +83,15 @@ impl<'boot> Containerd<'boot> {
         wait_for("the image", PATIENCE, || Ok(self.cri().has_image()?.then_some(())))
     }
 
+    /// Whether it has ended, of itself or killed.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not say.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.process.try_wait()?.is_some())
+    }
+
     /// SIGKILL, and its end.
     ///
     /// # Errors
