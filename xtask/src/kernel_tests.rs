@@ -46,6 +46,7 @@ const TABLE: &[(&str, &str, Kernel)] = &[
     ("e2e", "parallel", Kernel::Host),
     ("e2e", "reboot", Kernel::Host),
     ("e2e", "rebuild", Kernel::Host),
+    ("e2e", "recorded", Kernel::Host),
     ("e2e", "refusals", Kernel::Host),
     ("e2e", "stopped", Kernel::Host),
     ("e2e", "storm", Kernel::Host),

@@ -9,11 +9,14 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::outcome::Outcome;
-use crate::runtimes::boot::{Boot, PLUGINS, outcome_within};
+use crate::runtimes::boot::{Boot, outcome_within};
 use crate::runtimes::image::{IMAGE, Image};
 
 /// How long a command may take on a machine that is emulated and busy.
 const PATIENCE: Duration = Duration::from_secs(240);
+
+/// The documented part of its configuration.
+const EXAMPLE: &str = include_str!("../../../examples/containers.conf");
 
 const CONF: &str = "/run/containers.conf";
 const STORAGE: &str = "/run/storage.conf";
@@ -31,11 +34,9 @@ impl<'boot> Podman<'boot> {
     ///
     /// A file cannot be written.
     pub fn set_up(boot: &'boot Boot<'_>) -> Result<Self> {
+        // There is no systemd, and so no journal and no slices.
         let conf = format!(
-            "[network]\n\
-             network_backend = \"cni\"\n\
-             cni_plugin_dirs = [\"{PLUGINS}\"]\n\
-             network_config_dir = \"/etc/cni/net.d\"\n\
+            "{EXAMPLE}\n\
              [engine]\n\
              cgroup_manager = \"cgroupfs\"\n\
              events_logger = \"file\"\n\
