@@ -6,9 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use e2e::runtimes::lease::{addresses_in, leased, leases};
 use e2e::runtimes::setting::{self, GATEWAY_V4, GATEWAY_V6, NODE, OTHER_NODE};
-use e2e::runtimes::{
-    Addresses, Boot, Conflist, Disk, Image, Podman, Recorder, Remains, recording,
-};
+use e2e::runtimes::{Addresses, Boot, Conflist, Disk, Image, Podman, Recorder, Remains, recording};
 use e2e::{Lab, Namespace, seed};
 use serde_json::{Value, json};
 
@@ -167,7 +165,8 @@ fn connects(from: &Namespace, to: &str) -> Result<bool> {
 fn translated(node: &Namespace, to: &str) -> Result<u64> {
     let rules = node.run(["nft", "list", "ruleset"])?.success()?;
     let rule = rules.lines().find(|line| line.contains(&format!("dnat to {to}")));
-    let (_, counted) = rule.and_then(|rule| rule.split_once("counter packets ")).context(rules.clone())?;
+    let (_, counted) =
+        rule.and_then(|rule| rule.split_once("counter packets ")).context(rules.clone())?;
     Ok(counted.split_whitespace().next().context("a count")?.parse()?)
 }
 

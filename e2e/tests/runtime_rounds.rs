@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use e2e::runtimes::lease::{addresses_in, leases};
 use e2e::runtimes::setting::{self, NODE};
 use e2e::runtimes::{
-    Addresses, Boot, Conflist, Containerd, Disk, Image, Podman, PodSandboxConfig, Remains,
+    Addresses, Boot, Conflist, Containerd, Disk, Image, PodSandboxConfig, Podman, Remains,
 };
 use e2e::{Lab, Random};
 
@@ -48,11 +48,7 @@ struct Killer<'boot> {
 impl Killer<'_> {
     /// While `action` runs, kills what has a random name of the victims: as soon as there is one,
     /// or after a random part of the time that the action takes. Every third time it kills nobody.
-    fn during<T: Send>(
-        &self,
-        random: &mut Random,
-        action: impl FnOnce() -> T + Send,
-    ) -> Result<T> {
+    fn during<T: Send>(&self, random: &mut Random, action: impl FnOnce() -> T + Send) -> Result<T> {
         let victim = *random.pick(self.victims).context("there are victims")?;
         let spared = random.chance(33);
         let typical = self.typical.load(Ordering::Relaxed);
@@ -177,7 +173,8 @@ fn containerd_leaves_nothing_whoever_is_killed() -> Result<()> {
             }
             anyhow::Ok(())
         });
-        let workers: Vec<_> = (0..WORKERS).map(|worker| scope.spawn(move || work(worker))).collect();
+        let workers: Vec<_> =
+            (0..WORKERS).map(|worker| scope.spawn(move || work(worker))).collect();
         let worked: Result<()> =
             workers.into_iter().try_for_each(|worker| worker.join().expect("no panic"));
         finished.store(true, Ordering::Relaxed);
@@ -233,7 +230,8 @@ fn podman_leaves_nothing_whoever_is_killed() -> Result<()> {
     };
     let begun = Instant::now();
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS).map(|worker| scope.spawn(move || work(worker))).collect();
+        let workers: Vec<_> =
+            (0..WORKERS).map(|worker| scope.spawn(move || work(worker))).collect();
         workers.into_iter().try_for_each(|worker| worker.join().expect("no panic"))
     })?;
     let hit = killer.hit.lock().expect("nobody panics with it");

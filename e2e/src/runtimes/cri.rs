@@ -240,7 +240,8 @@ impl Cri {
     pub fn has_image(&self) -> Result<bool> {
         let image = Some(ImageSpec { image: IMAGE.to_owned() });
         let request = ImageStatusRequest { image };
-        let answer: ImageStatusResponse = call(&self.socket, "ImageService", "ImageStatus", &request)?;
+        let answer: ImageStatusResponse =
+            call(&self.socket, "ImageService", "ImageStatus", &request)?;
         Ok(answer.image.is_some())
     }
 

@@ -27,9 +27,7 @@ pub fn leases(boot: &Boot<'_>) -> Result<Vec<Value>> {
 /// As [`leases`].
 pub fn leased(boot: &Boot<'_>, container: &str, interface: &str) -> Result<Vec<String>> {
     let leases = leases(boot)?;
-    let own = |lease: &&Value| {
-        lease["containerID"] == container && lease["interface"] == interface
-    };
+    let own = |lease: &&Value| lease["containerID"] == container && lease["interface"] == interface;
     let own = leases.iter().filter(own);
     let mut own: Vec<_> = own.filter_map(|lease| Some(lease["ip"].as_str()?.to_owned())).collect();
     own.sort();

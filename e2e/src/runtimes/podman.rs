@@ -22,7 +22,7 @@ const CONF: &str = "/run/containers.conf";
 const STORAGE: &str = "/run/storage.conf";
 
 /// podman on a node.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Podman<'boot> {
     boot: &'boot Boot<'boot>,
 }
@@ -79,7 +79,10 @@ impl<'boot> Podman<'boot> {
     /// It cannot be started.
     pub fn start(&self, arguments: &[&str]) -> Result<Child> {
         let mut command: Command = self.boot.command(["podman"]);
-        command.args(arguments).env("CONTAINERS_CONF", CONF).env("CONTAINERS_STORAGE_CONF", STORAGE);
+        command
+            .args(arguments)
+            .env("CONTAINERS_CONF", CONF)
+            .env("CONTAINERS_STORAGE_CONF", STORAGE);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().context("podman")
     }

@@ -123,11 +123,7 @@ fn read(call: &Path) -> Result<(BTreeMap<String, String>, String)> {
 }
 
 /// A call without what differs from run to run. The order of `CNI_ARGS` does: it is a map's.
-fn neutral(
-    container: &str,
-    environment: &BTreeMap<String, String>,
-    stdin: &str,
-) -> Result<Value> {
+fn neutral(container: &str, environment: &BTreeMap<String, String>, stdin: &str) -> Result<Value> {
     let netns = environment.get("CNI_NETNS").context("CNI_NETNS is always set")?;
     let replaced = |text: &str| {
         let text = text.replace(container, CONTAINER);
