@@ -6,9 +6,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use e2e::runtimes::lease::{addresses_in, leased, leases};
 use e2e::runtimes::setting::{self, GATEWAY_V4, GATEWAY_V6, NODE, OTHER_NODE};
-use e2e::runtimes::{Addresses, Boot, Conflist, Disk, Image, Podman, Recorder, Remains, recording};
+use e2e::runtimes::{
+    Addresses, Boot, Conflist, Disk, IMAGE, Image, Podman, Recorder, Remains, recording,
+    remove_forgotten, wait_for,
+};
 use e2e::{Lab, Namespace, seed};
 use serde_json::{Value, json};
+
+/// On a machine that is emulated and busy.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 const V4: Addresses = Addresses::Pools { v4: &["v4"], v6: &[] };
 const V6: Addresses = Addresses::Pools { v4: &[], v6: &["v6"] };
@@ -128,7 +134,9 @@ fn a_requested_address_is_had_once_and_sent_as_recorded() -> Result<()> {
     setting::apply(&boot, setting::POOLS)?;
     let ranges = json!({
         "ranges": [[{ "subnet": "172.31.192.0/20", "rangeStart": "172.31.201.1",
-                      "rangeEnd": "172.31.201.9", "gateway": GATEWAY_V4 }]],
+                      "rangeEnd": "172.31.201.9", "gateway": GATEWAY_V4 }],
+                   [{ "subnet": "fd00:172::/64", "rangeStart": "fd00:172::81",
+                      "rangeEnd": "fd00:172::89", "gateway": GATEWAY_V6 }]],
         "routes": [{ "dst": "0.0.0.0/0" }],
     });
     Conflist::new("ranges", "eth0", Addresses::Ranges(ranges)).install(&boot, 10)?;
@@ -137,22 +145,29 @@ fn a_requested_address_is_had_once_and_sent_as_recorded() -> Result<()> {
     podman.load(&Image::make()?)?;
 
     podman.run("web", "ranges", &["--ip", "172.31.201.7", "--cap-add", "NET_RAW"])?;
-    ensure!(addresses_in(&podman.netns("web")?, "eth0")? == ["172.31.201.7"]);
+    let own = addresses_in(&podman.netns("web")?, "eth0")?;
+    ensure!(own == ["172.31.201.7", "fd00:172::81"], "{own:?}");
     ping(&podman, "web", GATEWAY_V4)?;
     let container = id(&podman, "web")?;
     let before = Remains::of(&boot)?;
     let refused = podman.run("second", "ranges", &["--ip", "172.31.201.7"]).err();
     let said = format!("{:#}", refused.context("the address was given twice")?);
-    println!("{said}");
-    ensure!(said.contains("172.31.201.7"), "{said}");
+    ensure!(said.contains("requested address 172.31.201.7 cannot be had"), "{said}");
     podman.remove("second")?;
     let changes = before.changes(&Remains::of(&boot)?);
     ensure!(changes.is_empty(), "{changes:?}");
+    let two = ["--ip", "172.31.201.8", "--ip6", "fd00:172::88"];
+    podman.run("two", "ranges", &two)?;
+    let own = addresses_in(&podman.netns("two")?, "eth0")?;
+    ensure!(own == ["172.31.201.8", "fd00:172::88"], "{own:?}");
+    let second = id(&podman, "two")?;
+    podman.remove("two")?;
     podman.remove("web")?;
     let database = "/var/lib/cni/node-ipam/networks/ranges";
     let held = boot.ipamctl(&["--data-dir", database, "get", "ips", "-o", "json"])?.success()?;
     ensure!(serde_json::from_str::<Value>(&held)?["items"] == json!([]), "{held}");
-    recording::compare("podman-static", &recorder.calls(&container, "eth0")?)
+    recording::compare("podman-static", &recorder.calls(&container, "eth0")?)?;
+    recording::compare("podman-static-dual", &recorder.calls(&second, "eth0")?)
 }
 
 /// Whether a TCP connection comes about.
@@ -179,7 +194,8 @@ fn a_mapped_port_is_translated_and_ends_at_the_node_as_with_upstreams_plugin() -
     let other = lab.node(OTHER_NODE)?;
     let boot = Boot::start(node, &Disk::of(node)?)?;
     setting::apply(&boot, setting::POOLS)?;
-    Conflist::new("ours", "eth0", V4).with_portmap().install(&boot, 10)?;
+    let ours = Conflist::new("ours", "eth0", V4).with_portmap();
+    ours.install(&boot, 10)?;
     Conflist::install_upstream(&boot, "upstream", "eth0", "172.31.201.1", 20)?;
     let recorder = Recorder::install(&boot)?;
     let podman = Podman::set_up(&boot)?;
@@ -209,5 +225,22 @@ fn a_mapped_port_is_translated_and_ends_at_the_node_as_with_upstreams_plugin() -
             recording::compare("podman-ports", &recorder.calls(&container, "eth0")?)?;
         }
     }
+
+    // podman is killed when our plugin has answered and portmap has not.
+    let before = before.context("two rounds")?;
+    boot.replace_plugin("portmap", "#!/bin/sh\nexec sleep 1000\n")?;
+    let mut running = podman.start(&["run", "-d", "--name", "late", "--network", "ours", IMAGE])?;
+    wait_for("portmap's turn", PATIENCE, || {
+        let processes = boot.processes()?;
+        Ok(processes.values().any(|name| name == "sleep").then_some(()))
+    })?;
+    boot.kill(&["podman"])?;
+    boot.kill(&["sleep"])?;
+    ensure!(!running.wait()?.success());
+    ensure!(leases(&boot)?.len() == 1, "{:?}", leases(&boot)?);
+    boot.replace_plugin("portmap", "#!/bin/sh\nexec /usr/lib/cni/portmap\n")?;
+    podman.remove("late")?;
+    let forgotten = remove_forgotten(&boot, &ours, &before)?;
+    ensure!(forgotten.len() == 1, "{forgotten:?}");
     Ok(())
 }

@@ -11,10 +11,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use e2e::runtimes::lease::{addresses_in, leases};
 use e2e::runtimes::setting::{self, NODE};
 use e2e::runtimes::{
     Addresses, Boot, Conflist, Containerd, Disk, Image, PodSandboxConfig, Podman, Remains,
+    remove_forgotten,
 };
 use e2e::{Lab, Random};
 
@@ -99,32 +99,6 @@ fn repeat(what: &str, mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
     }
 }
 
-/// A killed runtime forgets sandboxes that it was making: their namespaces stay, with their links
-/// and leases. Nothing else may be left; and once they are removed, nothing at all.
-fn nothing_stays(boot: &Boot<'_>, network: &Conflist, before: &Remains) -> Result<()> {
-    let forgotten = boot.namespaces()?;
-    let mut alive = Vec::new();
-    for name in &forgotten {
-        // One that was killed before its ADD has no interface.
-        let path = boot.path("/run/netns").join(name);
-        alive.extend(addresses_in(&path, "eth0").unwrap_or_default());
-    }
-    let held = leases(boot)?;
-    eprintln!("{} namespaces forgotten with {alive:?}, {} leases", forgotten.len(), held.len());
-    for address in &alive {
-        ensure!(held.iter().any(|lease| lease["ip"] == **address), "{address} lives: {held:?}");
-    }
-    for name in &forgotten {
-        boot.run(["ip", "netns", "delete", name])?.success()?;
-    }
-    repeat("leases stay", || {
-        network.collect_garbage(boot)?;
-        let changes = before.changes(&Remains::of(boot)?);
-        ensure!(changes.is_empty(), "{changes:#?}");
-        Ok(())
-    })
-}
-
 #[test]
 fn containerd_leaves_nothing_whoever_is_killed() -> Result<()> {
     let lab = Lab::start(&setting::cluster())?;
@@ -197,7 +171,7 @@ fn containerd_leaves_nothing_whoever_is_killed() -> Result<()> {
         }
         Ok(())
     })?;
-    nothing_stays(&boot, &network, &before)
+    remove_forgotten(&boot, &network, &before).map(drop)
 }
 
 #[test]
@@ -241,5 +215,5 @@ fn podman_leaves_nothing_whoever_is_killed() -> Result<()> {
     repeat("containers that cannot be removed", || {
         podman.call(&["rm", "-f", "-a", "-t", "0"])?.success().map(drop)
     })?;
-    nothing_stays(&boot, &network, &before)
+    remove_forgotten(&boot, &network, &before).map(drop)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -188,6 +189,18 @@ impl<'lab> Boot<'lab> {
         Ok(victims)
     }
 
+    /// Puts a script in the place of a plugin.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn replace_plugin(&self, name: &str, script: &str) -> Result<()> {
+        let place = self.path(PLUGINS).join(name);
+        fs::remove_file(&place)?;
+        fs::write(&place, script)?;
+        Ok(fs::set_permissions(&place, fs::Permissions::from_mode(0o755))?)
+    }
+
     /// The named network namespaces.
     ///
     /// # Errors
@@ -214,7 +227,11 @@ impl Drop for Boot<'_> {
 }
 
 /// Repeats until there is an answer, for as long as this.
-pub(crate) fn wait_for<T>(
+///
+/// # Errors
+///
+/// The attempt's own, or there was none in time.
+pub fn wait_for<T>(
     what: &str,
     patience: Duration,
     mut attempt: impl FnMut() -> Result<Option<T>>,

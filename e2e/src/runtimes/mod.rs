@@ -16,7 +16,7 @@ pub mod recording;
 mod remains;
 pub mod setting;
 
-pub use boot::Boot;
+pub use boot::{Boot, wait_for};
 pub use conflist::{Addresses, Conflist};
 pub use containerd::Containerd;
 pub use cri::{Cri, PodSandboxConfig, PodSandboxMetadata, PortMapping};
@@ -24,4 +24,4 @@ pub use disk::Disk;
 pub use image::{IMAGE, Image};
 pub use podman::Podman;
 pub use recording::Recorder;
-pub use remains::Remains;
+pub use remains::{Remains, remove_forgotten};

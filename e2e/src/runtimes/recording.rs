@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::plugin_dir::plugin_dir;
-use crate::runtimes::boot::{Boot, PLUGINS};
+use crate::runtimes::boot::Boot;
 
 /// Names a folder into which what was recorded is written, in the place of a comparison.
 const RECORD: &str = "NODE_IPAM_RECORD";
@@ -46,10 +45,7 @@ impl Recorder {
             folder.display(),
             plugin.display()
         );
-        let place = boot.path(PLUGINS).join("cni-ipvlan");
-        fs::remove_file(&place)?;
-        fs::write(&place, script)?;
-        fs::set_permissions(&place, fs::Permissions::from_mode(0o755))?;
+        boot.replace_plugin("cni-ipvlan", &script)?;
         Ok(Self { folder })
     }
 
@@ -106,8 +102,9 @@ pub fn recorded(name: &str) -> Result<&'static str> {
 }
 
 /// The recordings: name and text.
-pub const RECORDED: [(&str, &str); 3] = [
+pub const RECORDED: [(&str, &str); 4] = [
     ("podman-static", include_str!("../../tests/recorded/podman-static.json")),
+    ("podman-static-dual", include_str!("../../tests/recorded/podman-static-dual.json")),
     ("podman-ports", include_str!("../../tests/recorded/podman-ports.json")),
     ("containerd-ports", include_str!("../../tests/recorded/containerd-ports.json")),
 ];
