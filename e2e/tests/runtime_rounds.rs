@@ -198,7 +198,7 @@ fn podman_leaves_nothing_whoever_is_killed() -> Result<()> {
                 return Ok(());
             }
             let name = format!("pod-{round}");
-            let _ = killer.during(&mut random, || podman.run(&name, "dual", &[]))?;
+            let _ = killer.during(&mut random, || podman.run(&name, &["dual"], &[]))?;
             let _ = killer.during(&mut random, || podman.remove(&name))?;
         }
     };

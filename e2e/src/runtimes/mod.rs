@@ -22,6 +22,21 @@ pub use containerd::Containerd;
 pub use cri::{Cri, PodSandboxConfig, PodSandboxMetadata, PortMapping};
 pub use disk::Disk;
 pub use image::{IMAGE, Image};
-pub use podman::Podman;
+pub use podman::{Container, Podman};
 pub use recording::Recorder;
 pub use remains::{Remains, remove_forgotten};
+
+#[cfg(test)]
+mod tests {
+    /// The runtimes here are set up with these files.
+    #[test]
+    fn the_document_has_the_examples_as_they_are() {
+        let document = include_str!("../../../docs/runtimes.md");
+        for example in [
+            include_str!("../../../examples/containerd.toml"),
+            include_str!("../../../examples/containers.conf"),
+        ] {
+            assert!(document.contains(&format!("```toml\n{example}```")), "{example}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! podman, with its CNI backend.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -25,6 +25,15 @@ const STORAGE: &str = "/run/storage.conf";
 #[derive(Clone, Debug)]
 pub struct Podman<'boot> {
     boot: &'boot Boot<'boot>,
+}
+
+/// A running container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// Its id, which is CNI's.
+    pub id: String,
+    /// Its network namespace, as this process reaches it.
+    pub netns: PathBuf,
 }
 
 impl<'boot> Podman<'boot> {
@@ -93,8 +102,9 @@ impl<'boot> Podman<'boot> {
     /// # Errors
     ///
     /// podman says why not.
-    pub fn run(&self, name: &str, networks: &str, options: &[&str]) -> Result<()> {
-        let mut arguments = vec!["run", "-d", "--name", name, "--network", networks];
+    pub fn run(&self, name: &str, networks: &[&str], options: &[&str]) -> Result<()> {
+        let mut arguments = vec!["run", "-d", "--name", name];
+        arguments.extend(networks.iter().flat_map(|network| ["--network", network]));
         arguments.extend(options);
         arguments.push(IMAGE);
         let outcome = self.call(&arguments)?;
@@ -119,25 +129,19 @@ impl<'boot> Podman<'boot> {
         self.call(&["rm", "-f", "-i", "-t", "0", name])?.success().map(drop)
     }
 
-    /// `podman inspect` of a container.
-    ///
-    /// # Errors
-    ///
-    /// podman says why not.
-    pub fn inspect(&self, name: &str) -> Result<Value> {
-        let text = self.call(&["inspect", name])?.success()?;
-        let list: Value = serde_json::from_str(&text)?;
-        list.get(0).cloned().context("one container")
-    }
-
-    /// The container's network namespace, as this process reaches it.
+    /// A running container, as `podman inspect` shows it.
     ///
     /// # Errors
     ///
     /// It does not run.
-    pub fn netns(&self, name: &str) -> Result<std::path::PathBuf> {
-        let path = self.inspect(name)?["NetworkSettings"]["SandboxKey"].clone();
-        let path = path.as_str().filter(|path| Path::new(path).is_absolute());
-        Ok(self.boot.path(path.context("a running container has a namespace")?))
+    pub fn container(&self, name: &str) -> Result<Container> {
+        let text = self.call(&["inspect", name])?.success()?;
+        let list: Value = serde_json::from_str(&text)?;
+        let word = |value: &Value| value.as_str().map(str::to_owned);
+        let id = word(&list[0]["Id"]).context("a container has an id")?;
+        let netns = word(&list[0]["NetworkSettings"]["SandboxKey"]);
+        let netns = netns.filter(|path| !path.is_empty());
+        let netns = netns.with_context(|| format!("{name} runs and has a namespace"))?;
+        Ok(Container { id, netns: self.boot.path(&netns) })
     }
 }

@@ -57,7 +57,7 @@ pub fn remove_forgotten(
 ) -> Result<Vec<String>> {
     let forgotten = boot.namespaces()?;
     let held = leases(boot)?;
-    println!("{} namespaces forgotten, {} leases", forgotten.len(), held.len());
+    eprintln!("{} namespaces forgotten, {} leases", forgotten.len(), held.len());
     for name in &forgotten {
         // One that was killed before its ADD has no interface.
         let path = boot.path("/run/netns").join(name);
