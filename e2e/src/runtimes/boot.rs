@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -292,21 +292,4 @@ fn script(node: &Node, disk: &Disk, id_file: &Path) -> Result<String> {
     // Not exec: a shell collects orphans that have ended, which a runtime would take for living.
     script.push_str("echo -n .\nwhile read -r line; do :; done\n");
     Ok(script)
-}
-
-/// Waits for a child for as long as this; kills it then.
-pub(crate) fn outcome_within(mut child: Child, patience: Duration) -> Result<Outcome> {
-    drop(child.stdin.take().map(|mut input| input.flush()));
-    let inner = child_of(child.id())?;
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let id = child.id();
-    let waiter = thread::spawn(move || sender.send(Outcome::of(child)));
-    let Ok(outcome) = receiver.recv_timeout(patience) else {
-        for process in inner.into_iter().chain([id]) {
-            kill(process);
-        }
-        bail!("a command did not end in {patience:?}");
-    };
-    let _ = waiter.join();
-    outcome
 }

@@ -1,15 +1,16 @@
 //! podman, with its CNI backend.
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
+use std::{fs, thread};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::outcome::Outcome;
-use crate::runtimes::boot::{Boot, outcome_within};
+use crate::runtimes::boot::{Boot, child_of, kill};
 use crate::runtimes::image::{IMAGE, Image};
 
 /// How long a command may take on a machine that is emulated and busy.
@@ -144,4 +145,20 @@ impl<'boot> Podman<'boot> {
         let netns = netns.with_context(|| format!("{name} runs and has a namespace"))?;
         Ok(Container { id, netns: self.boot.path(&netns) })
     }
+}
+
+/// Waits for a child for as long as this; kills it then.
+fn outcome_within(child: Child, patience: Duration) -> Result<Outcome> {
+    let inner = child_of(child.id())?;
+    let (sender, receiver) = mpsc::channel();
+    let id = child.id();
+    let waiter = thread::spawn(move || sender.send(Outcome::of(child)));
+    let Ok(outcome) = receiver.recv_timeout(patience) else {
+        for process in inner.into_iter().chain([id]) {
+            kill(process);
+        }
+        bail!("a command did not end in {patience:?}");
+    };
+    let _ = waiter.join();
+    outcome
 }
