@@ -165,15 +165,15 @@ fn a_mapped_port_comes_and_goes_with_its_pod_also_when_the_runtime_is_killed() -
     recording::compare("containerd-ports", &recorder.calls(&sandbox, "eth0")?)?;
 
     let before = Remains::of(&boot)?;
-    boot.replace_plugin("portmap", "#!/bin/sh\nexec sleep 1000\n")?;
+    boot.replace_plugin("portmap", "#!/bin/sh\nexec tail -f /dev/null\n")?;
     thread::scope(|scope| {
         let running = scope.spawn(|| cri.run_pod_sandbox(&pod));
         wait_for("portmap's turn", PATIENCE, || {
             let processes = boot.processes()?;
-            Ok(processes.values().any(|name| name == "sleep").then_some(()))
+            Ok(processes.values().any(|name| name == "tail").then_some(()))
         })?;
         containerd.kill()?;
-        boot.kill(&["sleep"])?;
+        boot.kill(&["tail"])?;
         let answer = running.join().expect("it does not panic");
         ensure!(answer.is_err(), "{answer:?}");
         anyhow::Ok(())

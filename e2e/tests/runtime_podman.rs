@@ -227,17 +227,17 @@ fn a_mapped_port_is_translated_and_ends_at_the_node_as_with_upstreams_plugin() -
 
     // podman is killed when our plugin has answered and portmap has not.
     let before = before.context("two rounds")?;
-    boot.replace_plugin("portmap", "#!/bin/sh\nexec sleep 1000\n")?;
+    boot.replace_plugin("portmap", "#!/bin/sh\nexec tail -f /dev/null\n")?;
     let mut running = podman.start(&["run", "-d", "--name", "late", "--network", "ours", IMAGE])?;
     wait_for("portmap's turn", PATIENCE, || {
         let processes = boot.processes()?;
-        Ok(processes.values().any(|name| name == "sleep").then_some(()))
+        Ok(processes.values().any(|name| name == "tail").then_some(()))
     })?;
     boot.kill(&["podman"])?;
-    boot.kill(&["sleep"])?;
+    boot.kill(&["tail"])?;
     ensure!(!running.wait()?.success());
-    ensure!(leases(&boot)?.len() == 1, "{:?}", leases(&boot)?);
-    ensure!(boot.namespaces()?.len() == 1, "{:?}", boot.namespaces()?);
+    let (held, namespaces) = (leases(&boot)?.len(), boot.namespaces()?.len());
+    ensure!(held == 1 && namespaces == 1, "{held} leases, {namespaces} namespaces");
     boot.replace_plugin("portmap", "#!/bin/sh\nexec /usr/lib/cni/portmap\n")?;
     podman.remove("late")?;
     let changes = before.changes(&Remains::of(&boot)?);

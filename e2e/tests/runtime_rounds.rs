@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use e2e::runtimes::setting::{self, NODE};
 use e2e::runtimes::{
     Addresses, Boot, Conflist, Containerd, Disk, Image, PodSandboxConfig, Podman, Remains,
-    remove_forgotten,
+    remove_forgotten, wait_for,
 };
 use e2e::{Lab, Random};
 
@@ -112,7 +112,7 @@ fn containerd_leaves_nothing_whoever_is_killed() -> Result<()> {
     containerd.lock().expect("nobody panics with it").import(&Image::make()?)?;
     let before = Remains::of(&boot)?;
     let total = rounds()?;
-    let (started, done) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (started, started_pods) = (AtomicU64::new(0), AtomicU64::new(0));
     let victims = &["cni-ipvlan", "cni-ipvlan", "portmap", "runc", "containerd-shim", "containerd"];
     let typical = AtomicU64::new(2000);
     let killer = Killer { boot: &boot, victims, typical, hit: Mutex::default() };
@@ -123,13 +123,15 @@ fn containerd_leaves_nothing_whoever_is_killed() -> Result<()> {
             if round >= total {
                 return Ok(());
             }
+            // Nobody asks a runtime that is not there: that would be no round.
+            wait_for("containerd", PATIENCE, || Ok(cri.version().ok()))?;
             let pod = PodSandboxConfig::new(&format!("pod-{round}"));
             let sandbox = killer.during(&mut random, || cri.run_pod_sandbox(&pod))?;
             if let Ok(sandbox) = sandbox {
+                started_pods.fetch_add(1, Ordering::Relaxed);
                 let _ = killer.during(&mut random, || cri.stop_pod_sandbox(&sandbox))?;
                 let _ = cri.remove_pod_sandbox(&sandbox);
             }
-            done.fetch_add(1, Ordering::Relaxed);
         }
     };
     let begun = Instant::now();
@@ -156,8 +158,9 @@ fn containerd_leaves_nothing_whoever_is_killed() -> Result<()> {
         worked
     })?;
     let hit = killer.hit.lock().expect("nobody panics with it");
-    eprintln!("{done:?} rounds in {:?}, killed {hit:?}", begun.elapsed());
-    ensure!(done.load(Ordering::Relaxed) == total);
+    let ran = started_pods.load(Ordering::Relaxed);
+    eprintln!("{total} rounds in {:?}, {ran} pods ran, killed {hit:?}", begun.elapsed());
+    ensure!(ran >= total / 4, "too few pods ran: {ran}");
     ensure!(hit.values().sum::<u64>() >= total / 4, "too few kills: {hit:?}");
 
     repeat("sandboxes that cannot be removed", || {
