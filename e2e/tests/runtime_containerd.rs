@@ -12,6 +12,12 @@ use e2e::runtimes::{
 };
 use e2e::{Lab, seed};
 
+/// A portmap whose ADD does not end.
+const STUCK: &str = "#!/bin/sh
+if [ $CNI_COMMAND = ADD ]; then exec tail -f /dev/null; fi
+exec /usr/lib/cni/portmap
+";
+
 /// On a machine that is emulated and busy.
 const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -165,7 +171,7 @@ fn a_mapped_port_comes_and_goes_with_its_pod_also_when_the_runtime_is_killed() -
     recording::compare("containerd-ports", &recorder.calls(&sandbox, "eth0")?)?;
 
     let before = Remains::of(&boot)?;
-    boot.replace_plugin("portmap", "#!/bin/sh\nexec tail -f /dev/null\n")?;
+    boot.replace_plugin("portmap", STUCK)?;
     thread::scope(|scope| {
         let running = scope.spawn(|| cri.run_pod_sandbox(&pod));
         wait_for("portmap's turn", PATIENCE, || {
@@ -179,7 +185,6 @@ fn a_mapped_port_comes_and_goes_with_its_pod_also_when_the_runtime_is_killed() -
         anyhow::Ok(())
     })?;
     drop(containerd);
-    boot.replace_plugin("portmap", "#!/bin/sh\nexec /usr/lib/cni/portmap\n")?;
     let containerd = Containerd::start(&boot, 1)?;
     let cri = containerd.cri();
     let known = cri.pod_sandboxes()?;

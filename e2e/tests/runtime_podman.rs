@@ -13,6 +13,12 @@ use e2e::runtimes::{
 use e2e::{Lab, Namespace, seed};
 use serde_json::{Value, json};
 
+/// A portmap whose ADD does not end.
+const STUCK: &str = "#!/bin/sh
+if [ $CNI_COMMAND = ADD ]; then exec tail -f /dev/null; fi
+exec /usr/lib/cni/portmap
+";
+
 /// On a machine that is emulated and busy.
 const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -224,21 +230,30 @@ fn a_mapped_port_is_translated_and_ends_at_the_node_as_with_upstreams_plugin() -
             recording::compare("podman-ports", &recorder.calls(&container.id, "eth0")?)?;
         }
     }
+    Ok(())
+}
 
-    // podman is killed when our plugin has answered and portmap has not.
-    let before = before.context("two rounds")?;
-    boot.replace_plugin("portmap", "#!/bin/sh\nexec tail -f /dev/null\n")?;
+/// podman is killed when our plugin has answered and the next one of the list has not.
+#[test]
+fn what_a_killed_podman_had_begun_goes_with_the_container() -> Result<()> {
+    let lab = Lab::start(&setting::cluster())?;
+    let node = lab.node(NODE)?;
+    let boot = Boot::start(node, &Disk::of(node)?)?;
+    setting::apply(&boot, setting::POOLS)?;
+    Conflist::new("ours", "eth0", V4).with_portmap().install(&boot, 10)?;
+    let podman = Podman::set_up(&boot)?;
+    podman.load(&Image::make()?)?;
+    let before = Remains::of(&boot)?;
+    boot.replace_plugin("portmap", STUCK)?;
     let mut running = podman.start(&["run", "-d", "--name", "late", "--network", "ours", IMAGE])?;
     wait_for("portmap's turn", PATIENCE, || {
         let processes = boot.processes()?;
         Ok(processes.values().any(|name| name == "tail").then_some(()))
     })?;
-    boot.kill(&["podman"])?;
-    boot.kill(&["tail"])?;
-    ensure!(!running.wait()?.success());
+    let killed = [boot.kill(&["podman"])?, boot.kill(&["tail"])?].concat();
+    ensure!(killed.len() == 2 && !running.wait()?.success(), "{killed:?}");
     let (held, namespaces) = (leases(&boot)?.len(), boot.namespaces()?.len());
-    ensure!(held == 1 && namespaces == 1, "{held} leases, {namespaces} namespaces");
-    boot.replace_plugin("portmap", "#!/bin/sh\nexec /usr/lib/cni/portmap\n")?;
+    ensure!(held == 1 && namespaces == 1, "{held} leases, {namespaces} namespaces; {killed:?}");
     podman.remove("late")?;
     let changes = before.changes(&Remains::of(&boot)?);
     ensure!(changes.is_empty(), "{changes:?}");
