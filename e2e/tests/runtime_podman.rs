@@ -8,7 +8,7 @@ use e2e::runtimes::lease::{addresses_in, leased, leases};
 use e2e::runtimes::setting::{self, GATEWAY_V4, GATEWAY_V6, NODE, OTHER_NODE};
 use e2e::runtimes::{
     Addresses, Boot, Conflist, Container, Disk, IMAGE, Image, Podman, Recorder, Remains, recording,
-    wait_for,
+    remove_forgotten, wait_for,
 };
 use e2e::{Lab, Namespace, seed};
 use serde_json::{Value, json};
@@ -233,14 +233,16 @@ fn a_mapped_port_is_translated_and_ends_at_the_node_as_with_upstreams_plugin() -
     Ok(())
 }
 
-/// podman is killed when our plugin has answered and the next one of the list has not.
+/// podman is killed when our plugin has answered and the next one of the list has not. It forgets
+/// the namespace and sends no DEL; the address is held for as long as the namespace lives.
 #[test]
-fn what_a_killed_podman_had_begun_goes_with_the_container() -> Result<()> {
+fn what_a_killed_podman_forgets_is_held_until_its_namespace_is_removed() -> Result<()> {
     let lab = Lab::start(&setting::cluster())?;
     let node = lab.node(NODE)?;
     let boot = Boot::start(node, &Disk::of(node)?)?;
     setting::apply(&boot, setting::POOLS)?;
-    Conflist::new("ours", "eth0", V4).with_portmap().install(&boot, 10)?;
+    let ours = Conflist::new("ours", "eth0", V4).with_portmap();
+    ours.install(&boot, 10)?;
     let podman = Podman::set_up(&boot)?;
     podman.load(&Image::make()?)?;
     let before = Remains::of(&boot)?;
@@ -254,8 +256,9 @@ fn what_a_killed_podman_had_begun_goes_with_the_container() -> Result<()> {
     ensure!(killed.len() == 2 && !running.wait()?.success(), "{killed:?}");
     let (held, namespaces) = (leases(&boot)?.len(), boot.namespaces()?.len());
     ensure!(held == 1 && namespaces == 1, "{held} leases, {namespaces} namespaces; {killed:?}");
-    podman.remove("late")?;
-    let changes = before.changes(&Remains::of(&boot)?);
-    ensure!(changes.is_empty(), "{changes:?}");
+    // A mount that it left makes the first attempt fail.
+    wait_for("podman rm", PATIENCE, || Ok(podman.remove("late").ok()))?;
+    let forgotten = remove_forgotten(&boot, &ours, &before)?;
+    ensure!(forgotten.len() == 1, "podman cleans up by now? say so in docs/runtimes.md");
     Ok(())
 }
