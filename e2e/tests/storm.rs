@@ -11,16 +11,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use e2e::ipam::Ipam;
-use e2e::{Answer, Running};
+use e2e::{Answer, Random, Running};
 use ipam_store::Store;
 
 const WORKERS: u64 = 16;
 
 /// Containers of one worker; all of them together need fewer addresses than the pool has.
 const MOST: usize = 12;
-
-/// Fewer than 10 bits are looked at.
-const CHANCES: u64 = 100;
 
 /// What all workers know.
 struct Storm {
@@ -48,27 +45,6 @@ struct Moments {
     /// Ended before the signal came.
     too_late: u64,
     calls: u64,
-}
-
-/// splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit.max(1)
-    }
-
-    fn chance(&mut self, of_hundred: u64) -> bool {
-        self.below(CHANCES) < of_hundred
-    }
-
-    fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
-        items.get(usize::try_from(self.below(items.len() as u64)).ok()?)
-    }
 }
 
 /// What became of a process.

@@ -46,6 +46,7 @@ const TABLE: &[(&str, &str, Kernel)] = &[
     ("e2e", "parallel", Kernel::Host),
     ("e2e", "reboot", Kernel::Host),
     ("e2e", "rebuild", Kernel::Host),
+    ("e2e", "recorded", Kernel::Host),
     ("e2e", "refusals", Kernel::Host),
     ("e2e", "stopped", Kernel::Host),
     ("e2e", "storm", Kernel::Host),
@@ -59,6 +60,9 @@ const TABLE: &[(&str, &str, Kernel)] = &[
     ("e2e", "ipvlan_letter", Kernel::Ipvlan),
     ("e2e", "ipvlan_master", Kernel::Ipvlan),
     ("e2e", "ipvlan_time", Kernel::Ipvlan),
+    ("e2e", "runtime_containerd", Kernel::Ipvlan),
+    ("e2e", "runtime_podman", Kernel::Ipvlan),
+    ("e2e", "runtime_rounds", Kernel::Ipvlan),
 ];
 
 /// Test executables by where they run.

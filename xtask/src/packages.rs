@@ -66,6 +66,20 @@ pub(crate) const BENCH: Group = Group {
     ],
 };
 
+/// Container runtimes that start pods with the plugins.
+pub(crate) const RUNTIMES: Group = Group {
+    purpose: "container runtimes",
+    packages: &[
+        ("busybox-static", "what is in the containers' image"),
+        ("conmon", "podman's monitor of a container"),
+        ("containerd", "a runtime of Kubernetes, with its CRI plugin and ctr"),
+        ("crun", "starts podman's containers"),
+        ("iptables", "what upstream's portmap calls"),
+        ("podman", "a runtime without a daemon"),
+        ("runc", "starts containerd's containers"),
+    ],
+};
+
 /// What the fuzz targets are compiled with.
 pub(crate) const FUZZ: Group = Group {
     purpose: "the fuzz targets",
@@ -210,7 +224,8 @@ mod tests {
     #[test]
     fn every_program_that_the_tests_start_is_in_a_package() {
         // Debian's essential packages are never missing.
-        let essential = ["chmod", "mkfifo", "sleep", "timeout", "unshare"];
+        let essential =
+            ["bash", "chmod", "mkfifo", "sha256sum", "sleep", "tar", "timeout", "unshare"];
         let packages = [
             ("/usr/lib/cni/host-local", "containernetworking-plugins"),
             ("arping", "iputils-arping"),
@@ -237,7 +252,8 @@ mod tests {
         for known in ["arping", "ip", "/usr/lib/cni/host-local"] {
             assert!(programs.contains(known), "{programs:?}");
         }
-        let groups = NETWORK.packages.iter().chain(PEERS.packages);
+        let groups = [NETWORK, PEERS, RUNTIMES];
+        let groups = groups.iter().flat_map(|group| group.packages);
         let installed: BTreeSet<&str> = groups.map(|(name, _)| *name).collect();
         for program in &programs {
             let package = packages.iter().find(|(name, _)| name == program);
@@ -269,7 +285,7 @@ mod tests {
 
     #[test]
     fn every_package_has_a_reason() {
-        for group in [MACHINE, NETWORK, PEERS, BENCH, FUZZ] {
+        for group in [MACHINE, NETWORK, PEERS, RUNTIMES, BENCH, FUZZ] {
             assert!(!group.packages.is_empty());
             assert!(group.packages.iter().all(|(_, reason)| !reason.is_empty()));
         }

@@ -85,7 +85,7 @@ fn two_builds() -> Result<String> {
 
 fn packages(report: &mut Report) {
     report.part("packages", || {
-        let mut groups = vec![packages::NETWORK, packages::PEERS];
+        let mut groups = vec![packages::NETWORK, packages::PEERS, packages::RUNTIMES];
         if workspace::root().join("fuzz").exists() {
             groups.push(packages::FUZZ);
         }
