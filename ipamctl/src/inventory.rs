@@ -1,11 +1,12 @@
 //! The contents of one or several stores, seen as one.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use ipam_core::{Lease, Pool};
-use ipam_store::{Contents, Store};
+use ipam_core::{Lease, Pool, PoolName};
+use ipam_store::Store;
 
 /// Pools and leases of the stores that were asked.
 #[derive(Debug, Clone, Default)]
@@ -17,25 +18,24 @@ pub(crate) struct Inventory {
 impl Inventory {
     /// Reads the stores one after the other. The same pool in several stores is one pool.
     pub(crate) fn read(directories: &[PathBuf], patience: Duration) -> Result<Self> {
-        let mut inventory = Self::default();
+        let mut all = BTreeMap::<PoolName, Pool>::new();
+        let mut leases = Vec::new();
         for directory in directories {
-            let Contents { pools, leases, .. } = Store::new(directory, patience).contents()?;
-            for pool in pools {
-                match inventory.pools.iter().find(|known| known.name() == pool.name()) {
-                    None => inventory.pools.push(pool),
-                    Some(known) if *known == pool => {}
-                    Some(_) => bail!(
+            let contents = Store::new(directory, patience).contents()?;
+            for pool in contents.pools {
+                match all.get(pool.name()) {
+                    Some(known) if *known != pool => bail!(
                         "pool {} in {} differs from that of the directories before it",
                         pool.name(),
                         directory.display()
                     ),
+                    _ => drop(all.insert(pool.name().clone(), pool)),
                 }
             }
-            inventory.leases.extend(leases);
+            leases.extend(contents.leases);
         }
-        inventory.pools.sort_by(|a, b| a.name().cmp(b.name()));
-        inventory.leases.sort_by_key(|lease| lease.address);
-        Ok(inventory)
+        leases.sort_by_key(|lease| lease.address);
+        Ok(Self { pools: all.into_values().collect(), leases })
     }
 
     /// The pools with these names and their leases; everything if no name is given.
@@ -54,8 +54,12 @@ impl Inventory {
         Ok(self)
     }
 
-    /// How many addresses of `pool` are held.
-    pub(crate) fn allocated(&self, pool: &Pool) -> usize {
-        self.leases.iter().filter(|lease| lease.pool == *pool.name()).count()
+    /// How many addresses of each pool are held; a pool that is not in it has none.
+    pub(crate) fn held(&self) -> BTreeMap<&PoolName, usize> {
+        let mut held = BTreeMap::new();
+        for lease in &self.leases {
+            *held.entry(&lease.pool).or_default() += 1;
+        }
+        held
     }
 }

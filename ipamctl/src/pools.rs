@@ -18,17 +18,19 @@ pub(crate) fn show(
     format: Option<Format>,
     out: &mut dyn Write,
 ) -> Result<()> {
+    let held = inventory.held();
+    let allocated = |pool: &Pool| held.get(pool.name()).copied().unwrap_or_default();
     let pools = inventory.pools.iter();
     match format {
         Some(format @ (Format::Json | Format::Yaml)) => {
             let items: Result<Vec<Value>> =
-                pools.map(|pool| document(pool, inventory.allocated(pool))).collect();
+                pools.map(|pool| document(pool, allocated(pool))).collect();
             write_list(&items?, format, out)
         }
         Some(Format::Wide) => {
             let rows: Vec<Vec<String>> = pools
                 .map(|pool| {
-                    let mut cells = row(pool, inventory.allocated(pool));
+                    let mut cells = row(pool, allocated(pool));
                     cells.extend([
                         pool.is_disabled().to_string(),
                         listed(pool.nodes()),
@@ -40,8 +42,7 @@ pub(crate) fn show(
             write_rows(&[&HEADER[..], &WIDE[..]].concat(), &rows, out)
         }
         None => {
-            let rows: Vec<Vec<String>> =
-                pools.map(|pool| row(pool, inventory.allocated(pool))).collect();
+            let rows: Vec<Vec<String>> = pools.map(|pool| row(pool, allocated(pool))).collect();
             write_rows(&HEADER, &rows, out)
         }
     }
