@@ -12,12 +12,6 @@ use e2e::runtimes::{
 };
 use e2e::{Lab, seed};
 
-/// A portmap whose ADD does not end.
-const STUCK: &str = "#!/bin/sh
-if [ $CNI_COMMAND = ADD ]; then exec tail -f /dev/null; fi
-exec /usr/lib/cni/portmap
-";
-
 /// On a machine that is emulated and busy.
 const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -36,10 +30,7 @@ fn shown(containerd: &Containerd<'_>, container: &str, interface: &str) -> Resul
 
 #[test]
 fn the_documented_list_serves_containerd_in_a_strict_cloud() -> Result<()> {
-    let mut cluster = seed::cluster();
-    cluster.nat = None;
-    cluster.pods.clear();
-    let lab = Lab::start(&cluster)?;
+    let lab = Lab::start(&setting::strict_cloud())?;
     let node = lab.node(NODE)?;
     let boot = Boot::start(node, &Disk::of(node)?)?;
     setting::apply(&boot, seed::POOLS)?;
@@ -171,7 +162,7 @@ fn a_mapped_port_comes_and_goes_with_its_pod_also_when_the_runtime_is_killed() -
     recording::compare("containerd-ports", &recorder.calls(&sandbox, "eth0")?)?;
 
     let before = Remains::of(&boot)?;
-    boot.replace_plugin("portmap", STUCK)?;
+    boot.replace_plugin("portmap", setting::STUCK_PORTMAP)?;
     thread::scope(|scope| {
         let running = scope.spawn(|| cri.run_pod_sandbox(&pod));
         wait_for("portmap's turn", PATIENCE, || {

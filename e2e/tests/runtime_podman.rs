@@ -13,12 +13,6 @@ use e2e::runtimes::{
 use e2e::{Lab, Namespace, seed};
 use serde_json::{Value, json};
 
-/// A portmap whose ADD does not end.
-const STUCK: &str = "#!/bin/sh
-if [ $CNI_COMMAND = ADD ]; then exec tail -f /dev/null; fi
-exec /usr/lib/cni/portmap
-";
-
 /// On a machine that is emulated and busy.
 const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -44,10 +38,7 @@ fn ping(podman: &Podman<'_>, name: &str, target: &str) -> Result<()> {
 
 #[test]
 fn the_documented_list_serves_podman_in_a_strict_cloud() -> Result<()> {
-    let mut cluster = seed::cluster();
-    cluster.nat = None;
-    cluster.pods.clear();
-    let lab = Lab::start(&cluster)?;
+    let lab = Lab::start(&setting::strict_cloud())?;
     let node = lab.node(NODE)?;
     let boot = Boot::start(node, &Disk::of(node)?)?;
     setting::apply(&boot, seed::POOLS)?;
@@ -246,7 +237,7 @@ fn what_a_killed_podman_forgets_is_held_until_its_namespace_is_removed() -> Resu
     let podman = Podman::set_up(&boot)?;
     podman.load(&Image::make()?)?;
     let before = Remains::of(&boot)?;
-    boot.replace_plugin("portmap", STUCK)?;
+    boot.replace_plugin("portmap", setting::STUCK_PORTMAP)?;
     let mut running = podman.start(&["run", "-d", "--name", "late", "--network", "ours", IMAGE])?;
     wait_for("portmap's turn", PATIENCE, || {
         let processes = boot.processes()?;

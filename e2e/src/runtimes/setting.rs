@@ -22,10 +22,20 @@ pub const GATEWAY_V4: &str = "172.31.207.253";
 /// The gateway of the pool `v6`: the other node.
 pub const GATEWAY_V6: &str = "fd00:172::fd";
 
+/// A portmap whose ADD does not end.
+pub const STUCK_PORTMAP: &str = "#!/bin/sh
+if [ $CNI_COMMAND = ADD ]; then exec tail -f /dev/null; fi
+exec /usr/lib/cni/portmap
+";
+
 /// The seed's two nodes in an ordinary network, which carries IPv6 as well, without a way out.
 pub fn cluster() -> Cluster {
+    Cluster { cloud: Cloud::PLAIN, ..strict_cloud() }
+}
+
+/// The seed's two nodes in its strict cloud, without a way out. The pods are the runtimes'.
+pub fn strict_cloud() -> Cluster {
     let mut cluster = seed::cluster();
-    cluster.cloud = Cloud::PLAIN;
     cluster.nat = None;
     cluster.pods.clear();
     cluster
