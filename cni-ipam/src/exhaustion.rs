@@ -40,7 +40,8 @@ pub(crate) fn status(
     let wish = config.wish(&"eth0".parse().map_err(|error| crate::named(&error))?)?;
     let declared = store.declared().map_err(|error| not_available(error.to_string()))?;
     let pools = declared.map(|declared| declared.pools).unwrap_or_default();
-    let selection = select(&pools, &wish.source, &Asker::new(config.node, config.network));
+    let asker = Asker::new(config.node, config.network);
+    let selection = select(&pools, &wish.source, &asker);
     let mut full = BTreeMap::new();
     for pool in selection.candidates {
         let all_full: &mut (bool, Vec<&str>) =

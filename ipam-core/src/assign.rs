@@ -3,7 +3,6 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
-use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
@@ -392,21 +391,25 @@ fn is_predecessor(lease: &Lease, demand: &Demand) -> bool {
         && (&old.network, &old.ifname) == (&new.network, &new.ifname)
 }
 
-fn refused_pool(pool: &Pool, demand: &Demand) -> Refusal {
+fn refused_pool(pool: &Pool, demand: &Demand) -> Refusal<'static> {
     let reason = refusal(pool, &demand.asker);
     let reason = reason.unwrap_or(match demand.source {
         Source::Defaults => crate::select::RefusalReason::NotDefault,
         Source::Named(_) => crate::select::RefusalReason::NotNamed,
     });
-    Refusal { pool: pool.name().to_string(), reason }
+    Refusal { pool: pool.name().as_str().into(), reason }.into_owned()
 }
 
-fn no_pool<E>(demand: &Demand, selection: Selection<'_>, family: Option<Family>) -> NotDecided<E> {
+fn no_pool<E>(
+    demand: &Demand,
+    selection: Selection<'_, '_>,
+    family: Option<Family>,
+) -> NotDecided<E> {
     refused(Refused::NoPool(NoPool {
         family,
         node: demand.asker.node.clone(),
         network: demand.asker.network.clone(),
-        refusals: selection.refusals,
+        refusals: selection.refusals.into_iter().map(Refusal::into_owned).collect(),
     }))
 }
 

@@ -53,7 +53,7 @@ pub struct NoPool {
     /// The asking network.
     pub network: NetworkRef,
     /// Every pool with the rule that refused it.
-    pub refusals: Vec<Refusal>,
+    pub refusals: Vec<Refusal<'static>>,
 }
 
 /// A pool that has no free address.
@@ -77,7 +77,7 @@ pub enum RequestReason {
     /// No pool of those that may be used has it.
     NoPool {
         /// The pool that has it and may not be used, if there is one.
-        refused: Option<Box<Refusal>>,
+        refused: Option<Box<Refusal<'static>>>,
     },
     /// Its pool's `excludeIPs` has it.
     Excluded {

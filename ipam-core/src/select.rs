@@ -1,5 +1,6 @@
 //! Which pools an attachment may draw from, and which rule refused each of the others.
 
+use alloc::borrow::{Cow, ToOwned};
 use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -45,24 +46,32 @@ impl Asker {
 
 /// The pools that may be used, best first, and why the others may not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selection<'a> {
+pub struct Selection<'a, 'r> {
     /// In the order in which they are to be tried.
     pub candidates: Vec<&'a Pool>,
-    /// Every other pool, and every name without a pool, with the rule that refused it.
-    pub refusals: Vec<Refusal>,
+    /// Every other pool, and every name without a pool, with the rule that refused it. They borrow:
+    /// a decision that finds an address needs none of them.
+    pub refusals: Vec<Refusal<'r>>,
 }
 
 /// One pool that was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Refusal {
+pub struct Refusal<'a> {
     /// The pool's name, or the pattern that no pool matches.
-    pub pool: alloc::string::String,
+    pub pool: Cow<'a, str>,
     /// The rule, with both values.
-    pub reason: RefusalReason,
+    pub reason: RefusalReason<'a>,
 }
 
-impl fmt::Display for Refusal {
+impl Refusal<'_> {
+    /// The same, for longer than the pools and the asker live.
+    pub fn into_owned(self) -> Refusal<'static> {
+        Refusal { pool: self.pool.into_owned().into(), reason: self.reason.into_owned() }
+    }
+}
+
+impl fmt::Display for Refusal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.pool, self.reason)
     }
@@ -71,7 +80,7 @@ impl fmt::Display for Refusal {
 /// The rule that refused a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum RefusalReason {
+pub enum RefusalReason<'a> {
     /// It was named and does not exist.
     Unknown,
     /// Nobody named it and it is no default.
@@ -88,36 +97,65 @@ pub enum RefusalReason {
     /// `nodeName` lists other nodes.
     Node {
         /// The pool's list.
-        wanted: Vec<NodeName>,
+        wanted: Cow<'a, [NodeName]>,
         /// The asking node.
-        asking: NodeName,
+        asking: Cow<'a, NodeName>,
     },
     /// `namespaceName` lists other namespaces.
     Namespace {
         /// The pool's list.
-        wanted: Vec<NamespaceName>,
+        wanted: Cow<'a, [NamespaceName]>,
         /// The asking pod's namespace.
-        asking: Option<NamespaceName>,
+        asking: Option<Cow<'a, NamespaceName>>,
     },
     /// `multusName` lists other networks.
     Network {
         /// The pool's list.
-        wanted: Vec<NetworkRef>,
+        wanted: Cow<'a, [NetworkRef]>,
         /// The asking network.
-        asking: NetworkRef,
+        asking: Cow<'a, NetworkRef>,
     },
     /// An affinity selects other labels.
     Labels {
         /// Which affinity: `nodeAffinity`, `namespaceAffinity` or `podAffinity`.
         field: &'static str,
         /// The pool's selector.
-        wanted: Selector,
+        wanted: Cow<'a, Selector>,
         /// The labels it was held against.
-        asking: Option<Labels>,
+        asking: Option<Cow<'a, Labels>>,
     },
 }
 
-impl fmt::Display for RefusalReason {
+impl RefusalReason<'_> {
+    /// The same, for longer than the pools and the asker live.
+    pub fn into_owned(self) -> RefusalReason<'static> {
+        match self {
+            Self::Unknown => RefusalReason::Unknown,
+            Self::NotDefault => RefusalReason::NotDefault,
+            Self::NotNamed => RefusalReason::NotNamed,
+            Self::Family { pool } => RefusalReason::Family { pool },
+            Self::Disabled => RefusalReason::Disabled,
+            Self::Node { wanted, asking } => {
+                RefusalReason::Node { wanted: owned(wanted), asking: owned(asking) }
+            }
+            Self::Namespace { wanted, asking } => {
+                RefusalReason::Namespace { wanted: owned(wanted), asking: asking.map(owned) }
+            }
+            Self::Network { wanted, asking } => {
+                RefusalReason::Network { wanted: owned(wanted), asking: owned(asking) }
+            }
+            Self::Labels { field, wanted, asking } => {
+                RefusalReason::Labels { field, wanted: owned(wanted), asking: asking.map(owned) }
+            }
+        }
+    }
+}
+
+fn owned<T: ToOwned + ?Sized>(value: Cow<'_, T>) -> Cow<'static, T> {
+    Cow::Owned(value.into_owned())
+}
+
+impl fmt::Display for RefusalReason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => f.write_str("no such pool"),
@@ -167,7 +205,11 @@ impl<T: fmt::Display> fmt::Display for Listed<'_, T> {
 /// the affinity of the same kind. The pools that restrict most go first, with the peer's weights:
 /// pod labels, node name, node labels, namespace name, namespace labels, network. Among equals the
 /// order of the names decides, then that of `pools`.
-pub fn select<'a>(pools: &'a [Pool], source: &Source, asker: &Asker) -> Selection<'a> {
+pub fn select<'a: 'r, 'r>(
+    pools: &'a [Pool],
+    source: &Source,
+    asker: &'r Asker,
+) -> Selection<'a, 'r> {
     let (offered, mut refusals) = match source {
         Source::Defaults => default_pools(pools),
         Source::Named(named) => named_pools(pools, named),
@@ -176,7 +218,7 @@ pub fn select<'a>(pools: &'a [Pool], source: &Source, asker: &Asker) -> Selectio
     for pool in offered {
         match refusal(pool, asker) {
             None => candidates.push(pool),
-            Some(reason) => refusals.push(Refusal { pool: pool.name().to_string(), reason }),
+            Some(reason) => refusals.push(of(pool, reason)),
         }
     }
     candidates.sort_by_key(|pool| Reverse(weight(pool)));
@@ -184,16 +226,18 @@ pub fn select<'a>(pools: &'a [Pool], source: &Source, asker: &Asker) -> Selectio
 }
 
 /// The pools that serve those for whom nobody named one, and the refusals of the others.
-fn default_pools(pools: &[Pool]) -> (Vec<&Pool>, Vec<Refusal>) {
+fn default_pools(pools: &[Pool]) -> (Vec<&Pool>, Vec<Refusal<'_>>) {
     let (offered, others): (Vec<_>, Vec<_>) = pools.iter().partition(|pool| pool.is_default());
-    let refuse =
-        |pool: &Pool| Refusal { pool: pool.name().to_string(), reason: RefusalReason::NotDefault };
-    (offered, others.into_iter().map(refuse).collect())
+    (offered, others.into_iter().map(|pool| of(pool, RefusalReason::NotDefault)).collect())
+}
+
+fn of<'a>(pool: &'a Pool, reason: RefusalReason<'a>) -> Refusal<'a> {
+    Refusal { pool: pool.name().as_str().into(), reason }
 }
 
 /// The pools that the patterns stand for, each once, in the order of the patterns, and the
 /// refusals of the others.
-fn named_pools<'a>(pools: &'a [Pool], named: &NamedPools) -> (Vec<&'a Pool>, Vec<Refusal>) {
+fn named_pools<'a>(pools: &'a [Pool], named: &NamedPools) -> (Vec<&'a Pool>, Vec<Refusal<'a>>) {
     let mut offered: Vec<&Pool> = Vec::new();
     let mut refusals = Vec::new();
     let mut told = BTreeSet::new();
@@ -214,21 +258,19 @@ fn named_pools<'a>(pools: &'a [Pool], named: &NamedPools) -> (Vec<&'a Pool>, Vec
                 }
             }
             if !found && unknown.insert(pattern.to_string()) {
-                refusals
-                    .push(Refusal { pool: pattern.to_string(), reason: RefusalReason::Unknown });
+                let pool = pattern.to_string().into();
+                refusals.push(Refusal { pool, reason: RefusalReason::Unknown });
             }
         }
     }
     // Whoever names a pool for both families means its own.
     for pool in misplaced {
         if told.insert(pool.name()) {
-            let reason = RefusalReason::Family { pool: pool.family() };
-            refusals.push(Refusal { pool: pool.name().to_string(), reason });
+            refusals.push(of(pool, RefusalReason::Family { pool: pool.family() }));
         }
     }
     for pool in pools.iter().filter(|pool| !told.contains(pool.name())) {
-        let reason = RefusalReason::NotNamed;
-        refusals.push(Refusal { pool: pool.name().to_string(), reason });
+        refusals.push(of(pool, RefusalReason::NotNamed));
     }
     (offered, refusals)
 }
@@ -245,7 +287,7 @@ fn weight(pool: &Pool) -> [bool; 6] {
 }
 
 /// The first rule, in the peer's order, by which `pool` refuses `asker`.
-pub(crate) fn refusal(pool: &Pool, asker: &Asker) -> Option<RefusalReason> {
+pub(crate) fn refusal<'a>(pool: &'a Pool, asker: &'a Asker) -> Option<RefusalReason<'a>> {
     if pool.is_disabled() {
         return Some(RefusalReason::Disabled);
     }
@@ -255,15 +297,17 @@ pub(crate) fn refusal(pool: &Pool, asker: &Asker) -> Option<RefusalReason> {
         .or_else(|| by_network(pool, asker))
 }
 
-fn by_node(pool: &Pool, asker: &Asker) -> Option<RefusalReason> {
+fn by_node<'a>(pool: &'a Pool, asker: &'a Asker) -> Option<RefusalReason<'a>> {
     if pool.nodes().is_empty() {
         return by_labels("nodeAffinity", pool.node_affinity(), asker.node_labels.as_ref());
     }
-    (!pool.nodes().contains(&asker.node))
-        .then(|| RefusalReason::Node { wanted: pool.nodes().to_vec(), asking: asker.node.clone() })
+    (!pool.nodes().contains(&asker.node)).then(|| RefusalReason::Node {
+        wanted: pool.nodes().into(),
+        asking: Cow::Borrowed(&asker.node),
+    })
 }
 
-fn by_namespace(pool: &Pool, asker: &Asker) -> Option<RefusalReason> {
+fn by_namespace<'a>(pool: &'a Pool, asker: &'a Asker) -> Option<RefusalReason<'a>> {
     if pool.namespaces().is_empty() {
         let labels = asker.namespace_labels.as_ref();
         return by_labels("namespaceAffinity", pool.namespace_affinity(), labels);
@@ -271,29 +315,30 @@ fn by_namespace(pool: &Pool, asker: &Asker) -> Option<RefusalReason> {
     let is_listed =
         asker.namespace.as_ref().is_some_and(|asking| pool.namespaces().contains(asking));
     (!is_listed).then(|| RefusalReason::Namespace {
-        wanted: pool.namespaces().to_vec(),
-        asking: asker.namespace.clone(),
+        wanted: pool.namespaces().into(),
+        asking: asker.namespace.as_ref().map(Cow::Borrowed),
     })
 }
 
-fn by_labels(
+fn by_labels<'a>(
     field: &'static str,
-    wanted: Option<&Selector>,
-    labels: Option<&Labels>,
-) -> Option<RefusalReason> {
+    wanted: Option<&'a Selector>,
+    labels: Option<&'a Labels>,
+) -> Option<RefusalReason<'a>> {
     let wanted = wanted?;
     // A selector without requirements selects everything, known or not.
     if wanted.is_empty() || labels.is_some_and(|labels| wanted.matches(labels)) {
         return None;
     }
-    Some(RefusalReason::Labels { field, wanted: wanted.clone(), asking: labels.cloned() })
+    let asking = labels.map(Cow::Borrowed);
+    Some(RefusalReason::Labels { field, wanted: Cow::Borrowed(wanted), asking })
 }
 
-fn by_network(pool: &Pool, asker: &Asker) -> Option<RefusalReason> {
+fn by_network<'a>(pool: &'a Pool, asker: &'a Asker) -> Option<RefusalReason<'a>> {
     let is_listed = pool.networks().iter().any(|network| network.matches(&asker.network));
     (!pool.networks().is_empty() && !is_listed).then(|| RefusalReason::Network {
-        wanted: pool.networks().to_vec(),
-        asking: asker.network.clone(),
+        wanted: pool.networks().into(),
+        asking: Cow::Borrowed(&asker.network),
     })
 }
 

@@ -204,7 +204,8 @@ fn the_users_order_is_the_order_of_trial() {
     let v4 = names.iter().map(|name| name.parse().unwrap()).collect();
     let source = Source::Named(NamedPools { v4, v6: Vec::new() });
     for _ in 0..20 {
-        let selection = select(&pools, &source, &demand("c", "eth0").asker);
+        let asker = demand("c", "eth0").asker;
+        let selection = select(&pools, &source, &asker);
         let order: Vec<&str> = selection.candidates.iter().map(|p| p.name().as_str()).collect();
         assert_eq!(order, names);
     }
@@ -219,7 +220,8 @@ fn a_pool_named_twice_is_one_pool() {
     let pools = [pool("a", "10.6.0.0/24", &["10.6.0.1"]), pool("b", "10.6.0.0/24", &["10.6.0.2"])];
     let v4 = ["b", "b", "*", "[ab]", "a"].map(|name| name.parse().unwrap()).to_vec();
     let source = Source::Named(NamedPools { v4, v6: Vec::new() });
-    let selection = select(&pools, &source, &demand("c", "eth0").asker);
+    let asker = demand("c", "eth0").asker;
+    let selection = select(&pools, &source, &asker);
     let order: Vec<&str> = selection.candidates.iter().map(|pool| pool.name().as_str()).collect();
     assert_eq!((order, selection.refusals.len()), (vec!["b", "a"], 0));
 }

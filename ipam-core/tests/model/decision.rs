@@ -311,7 +311,7 @@ impl From<&RequestReason> for WhyNot {
     fn from(reason: &RequestReason) -> Self {
         match reason {
             RequestReason::NoPool { refused } => {
-                Self::NoPool(refused.as_ref().map(|refusal| refusal.pool.clone()))
+                Self::NoPool(refused.as_ref().map(|refusal| refusal.pool.to_string()))
             }
             RequestReason::Excluded { pool } => Self::Excluded(pool.to_string()),
             RequestReason::Reserved => Self::Reserved,

@@ -17,7 +17,7 @@ fn assert_cases(cases: &[Case<'_>]) {
             assert_selects(case, &pools, &Source::Defaults, asker, taken, &told);
             // Naming a pool overrides `default`, and no filter.
             let source = named(&["p"], &["p"]);
-            let is_told = |selection: &Selection<'_>| {
+            let is_told = |selection: &Selection<'_, '_>| {
                 let refusals: Vec<String> =
                     selection.refusals.iter().map(ToString::to_string).collect();
                 refusal.is_none_or(|text| refusals.contains(&format!("p: {text}")))
