@@ -18,7 +18,7 @@ use crate::pool::Pool;
 use crate::range::AddressRange;
 use crate::refused::{NoPool, PoolState, Refused, RequestReason};
 use crate::rest::{Rest, RestKind, RestReason};
-use crate::select::{Refusal, Selection, by_name, refusal, select};
+use crate::select::{Refusal, by_name, candidates, refusal, select};
 use crate::sticky::StickyKey;
 
 /// The addresses for all demands, or none.
@@ -81,31 +81,29 @@ impl<'a, L: Ledger> Deciding<'_, 'a, L> {
             let attachment = Box::new(demand.attachment.clone());
             return Err(refused(Refused::AlreadyHeld { attachment, leases }));
         }
-        let selection = select(self.pools, &demand.source, &demand.asker);
+        let mut candidates = candidates(self.pools, &demand.source, &demand.asker, drop);
+        // Stable: within a family the best stay first.
+        candidates.sort_by_key(|pool| pool.family());
+        let (v4, v6) =
+            candidates.split_at(candidates.partition_point(|pool| pool.family() == Family::V4));
         let mut found_any = false;
-        for family in [Family::V4, Family::V6] {
-            let candidates: Vec<&'a Pool> = selection
-                .candidates
-                .iter()
-                .copied()
-                .filter(|pool| pool.family() == family)
-                .collect();
+        for (family, candidates) in [(Family::V4, v4), (Family::V6, v6)] {
             let requested = requested_of(demand, family)?;
             if requested.is_none() && candidates.is_empty() {
                 if is_required(demand, family) {
-                    return Err(no_pool(demand, selection, Some(family)));
+                    return Err(no_pool(self.pools, demand, Some(family)));
                 }
                 continue;
             }
-            let found = self.find(demand, requested, &candidates)?;
+            let found = self.find(demand, requested, candidates)?;
             let Some((address, pool, origin)) = found else {
-                return Err(self.exhausted(family, &candidates)?);
+                return Err(self.exhausted(family, candidates)?);
             };
             self.taken.insert(address);
             self.grants.push(Grant { demand: index, address, pool, origin });
             found_any = true;
         }
-        if found_any { Ok(()) } else { Err(no_pool(demand, selection, None)) }
+        if found_any { Ok(()) } else { Err(no_pool(self.pools, demand, None)) }
     }
 
     fn find(
@@ -400,16 +398,13 @@ fn refused_pool(pool: &Pool, demand: &Demand) -> Refusal<'static> {
     Refusal { pool: pool.name().as_str().into(), reason }.into_owned()
 }
 
-fn no_pool<E>(
-    demand: &Demand,
-    selection: Selection<'_, '_>,
-    family: Option<Family>,
-) -> NotDecided<E> {
+fn no_pool<E>(pools: &[Pool], demand: &Demand, family: Option<Family>) -> NotDecided<E> {
+    let refusals = select(pools, &demand.source, &demand.asker).refusals;
     refused(Refused::NoPool(NoPool {
         family,
         node: demand.asker.node.clone(),
         network: demand.asker.network.clone(),
-        refusals: selection.refusals.into_iter().map(Refusal::into_owned).collect(),
+        refusals: refusals.into_iter().map(Refusal::into_owned).collect(),
     }))
 }
 

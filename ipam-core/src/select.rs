@@ -210,36 +210,61 @@ pub fn select<'a: 'r, 'r>(
     source: &Source,
     asker: &'r Asker,
 ) -> Selection<'a, 'r> {
-    let (offered, mut refusals) = match source {
-        Source::Defaults => default_pools(pools),
-        Source::Named(named) => named_pools(pools, named),
-    };
-    let mut candidates = Vec::new();
-    for pool in offered {
-        match refusal(pool, asker) {
-            None => candidates.push(pool),
-            Some(reason) => refusals.push(of(pool, reason)),
-        }
-    }
-    candidates.sort_by_key(|pool| Reverse(weight(pool)));
+    let mut refusals = Vec::new();
+    let candidates = candidates(pools, source, asker, |refusal| refusals.push(refusal));
     Selection { candidates, refusals }
 }
 
-/// The pools that serve those for whom nobody named one, and the refusals of the others.
-fn default_pools(pools: &[Pool]) -> (Vec<&Pool>, Vec<Refusal<'_>>) {
-    let (offered, others): (Vec<_>, Vec<_>) = pools.iter().partition(|pool| pool.is_default());
-    (offered, others.into_iter().map(|pool| of(pool, RefusalReason::NotDefault)).collect())
+/// The candidates of [`select`]; its refusals go to who wants them. A decision that finds an address
+/// wants none.
+pub(crate) fn candidates<'a: 'r, 'r>(
+    pools: &'a [Pool],
+    source: &Source,
+    asker: &'r Asker,
+    mut refused: impl FnMut(Refusal<'r>),
+) -> Vec<&'a Pool> {
+    let mut candidates = match source {
+        Source::Defaults => default_pools(pools, &mut refused),
+        Source::Named(named) => named_pools(pools, named, &mut refused),
+    };
+    candidates.retain(|pool| match refusal(pool, asker) {
+        None => true,
+        Some(reason) => {
+            refused(of(pool, reason));
+            false
+        }
+    });
+    candidates.sort_by_key(|pool| Reverse(weight(pool)));
+    candidates
+}
+
+/// The pools that serve those for whom nobody named one.
+fn default_pools<'a: 'r, 'r>(
+    pools: &'a [Pool],
+    refused: &mut impl FnMut(Refusal<'r>),
+) -> Vec<&'a Pool> {
+    let mut offered = Vec::new();
+    for pool in pools {
+        if pool.is_default() {
+            offered.push(pool);
+        } else {
+            refused(of(pool, RefusalReason::NotDefault));
+        }
+    }
+    offered
 }
 
 fn of<'a>(pool: &'a Pool, reason: RefusalReason<'a>) -> Refusal<'a> {
     Refusal { pool: pool.name().as_str().into(), reason }
 }
 
-/// The pools that the patterns stand for, each once, in the order of the patterns, and the
-/// refusals of the others.
-fn named_pools<'a>(pools: &'a [Pool], named: &NamedPools) -> (Vec<&'a Pool>, Vec<Refusal<'a>>) {
+/// The pools that the patterns stand for, each once, in the order of the patterns.
+fn named_pools<'a: 'r, 'r>(
+    pools: &'a [Pool],
+    named: &NamedPools,
+    refused: &mut impl FnMut(Refusal<'r>),
+) -> Vec<&'a Pool> {
     let mut offered: Vec<&Pool> = Vec::new();
-    let mut refusals = Vec::new();
     let mut told = BTreeSet::new();
     let mut unknown = BTreeSet::new();
     let mut misplaced = Vec::new();
@@ -259,20 +284,20 @@ fn named_pools<'a>(pools: &'a [Pool], named: &NamedPools) -> (Vec<&'a Pool>, Vec
             }
             if !found && unknown.insert(pattern.to_string()) {
                 let pool = pattern.to_string().into();
-                refusals.push(Refusal { pool, reason: RefusalReason::Unknown });
+                refused(Refusal { pool, reason: RefusalReason::Unknown });
             }
         }
     }
     // Whoever names a pool for both families means its own.
     for pool in misplaced {
         if told.insert(pool.name()) {
-            refusals.push(of(pool, RefusalReason::Family { pool: pool.family() }));
+            refused(of(pool, RefusalReason::Family { pool: pool.family() }));
         }
     }
     for pool in pools.iter().filter(|pool| !told.contains(pool.name())) {
-        refusals.push(of(pool, RefusalReason::NotNamed));
+        refused(of(pool, RefusalReason::NotNamed));
     }
-    (offered, refusals)
+    offered
 }
 
 fn weight(pool: &Pool) -> [bool; 6] {
