@@ -41,7 +41,7 @@ pub(crate) fn run(quick: bool, without_guest: bool, churn_days: u32) -> Result<u
         process.arg("--quick");
     }
     if !without_guest {
-        process.arg("--ipvlan").arg(ipvlan(&programs, &target.join("bench/ipvlan.txt"))?);
+        process.arg("--ipvlan").arg(ipvlan(&programs, &target.join("bench/ipvlan.txt"), quick)?);
     }
     workspace::run(&mut process)?;
     Ok(0)
@@ -58,7 +58,7 @@ fn references(programs: &Path) -> Result<()> {
 }
 
 /// Runs the comparison in the guest with these programs; what it says goes to a file.
-fn ipvlan(programs: &Path, output: &Path) -> Result<PathBuf> {
+fn ipvlan(programs: &Path, output: &Path, quick: bool) -> Result<PathBuf> {
     let tests = executable::build_tests()?;
     let test = tests.into_iter().find(|test| (&*test.package, &*test.target) == IPVLAN);
     let test = test.context("there is no test with the comparison")?;
@@ -66,6 +66,9 @@ fn ipvlan(programs: &Path, output: &Path) -> Result<PathBuf> {
     let mut request = Request::new(vec![file, "--nocapture".to_owned()], test.folder);
     let folder = programs.display().to_string();
     request.environment.insert(plugins::FOLDER_VARIABLE.to_owned(), folder);
+    if !quick {
+        request.environment.insert("NODE_IPAM_TIME_ROUNDS".to_owned(), "25".to_owned());
+    }
     let run = vm::Run { request, out: None, timeout: GUEST_TIMEOUT };
     let log = output.with_extension("log");
     let status = vm::run(&run, File::create(&log)?)?;

@@ -83,8 +83,9 @@ impl Target {
                 return Ok(Self { triple, flags });
             }
         }
-        // A program at a fixed place has nothing to relocate at its start.
-        Ok(Self { triple: musl, flags: "-C relocation-model=static" })
+        // A program at a fixed place has nothing to relocate at its start, and one that aborts needs
+        // no tables for unwinding.
+        Ok(Self { triple: musl, flags: "-C relocation-model=static -C force-unwind-tables=no" })
     }
 }
 
