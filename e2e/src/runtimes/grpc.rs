@@ -9,8 +9,9 @@ use http::Request;
 use prost::Message;
 use tokio::net::UnixStream;
 
-/// For one call, on a machine that is emulated and busy.
-const PATIENCE: Duration = Duration::from_secs(240);
+/// For one call, on a machine that is emulated and busy. A runtime whose helpers were killed at the
+/// wrong moment may never answer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// For people.
 pub(crate) fn text(bytes: &[u8]) -> String {

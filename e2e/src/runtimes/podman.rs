@@ -26,6 +26,7 @@ const STORAGE: &str = "/run/storage.conf";
 #[derive(Clone, Debug)]
 pub struct Podman<'boot> {
     boot: &'boot Boot<'boot>,
+    patience: Duration,
 }
 
 /// A running container.
@@ -59,7 +60,13 @@ impl<'boot> Podman<'boot> {
              graphroot = \"/var/lib/containers/storage\"\n";
         fs::write(boot.path(CONF), conf)?;
         fs::write(boot.path(STORAGE), storage)?;
-        Ok(Self { boot })
+        Ok(Self { boot, patience: PATIENCE })
+    }
+
+    /// The same, whose commands get less time: one whose helpers were killed may never end.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Loads the image.
@@ -78,7 +85,7 @@ impl<'boot> Podman<'boot> {
     ///
     /// It cannot be started, or does not end.
     pub fn call(&self, arguments: &[&str]) -> Result<Outcome> {
-        let outcome = outcome_within(self.start(arguments)?, PATIENCE);
+        let outcome = outcome_within(self.start(arguments)?, self.patience);
         outcome.with_context(|| format!("podman {arguments:?}"))
     }
 
