@@ -1,10 +1,12 @@
 //! Day after day of pods that come and go.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use ipam_core::{Asker, Attachment, Demand};
+use ipam_core::{Asker, Attachment, Demand, Stamp};
 use ipam_store::{Request, Store};
 
 use crate::markdown::{Document, micros};
@@ -13,6 +15,7 @@ use crate::{Bench, fill};
 
 const PODS: u32 = 250;
 const STARTS_A_DAY: u32 = 10 * 60 * 24;
+const SECONDS_BETWEEN_STARTS: u64 = 6;
 
 pub(crate) fn measure(bench: &Bench, days: u32, document: &mut Document) -> Result<()> {
     let days = if bench.quick { 1 } else { days };
@@ -20,6 +23,17 @@ pub(crate) fn measure(bench: &Bench, days: u32, document: &mut Document) -> Resu
     let directory =
         tempfile::Builder::new().prefix("node-ipam-bench-").tempdir_in(&bench.memory)?;
     let store = fill::ours(&directory.path().join("ours"), 0)?;
+    // The node's clock goes on by as much as lies between two starts, and cooldowns end.
+    let (began, starts) = (ipam_store::now(), Arc::new(AtomicU64::new(0)));
+    let store = store.with_clock({
+        let starts = Arc::clone(&starts);
+        move || {
+            let seconds = starts.load(Ordering::Relaxed) * SECONDS_BETWEEN_STARTS;
+            let moment = began.moment.after(seconds);
+            let unix_seconds = began.unix_seconds + seconds;
+            Stamp { boot: began.boot.clone(), moment, unix_seconds }
+        }
+    });
     let file = directory.path().join("ours/ipam.redb");
     for number in 0..PODS {
         start(&store, number)?;
@@ -31,6 +45,7 @@ pub(crate) fn measure(bench: &Bench, days: u32, document: &mut Document) -> Resu
         for _ in 0..STARTS_A_DAY {
             let began = Instant::now();
             store.release(&attachment(number - PODS)?)?;
+            starts.fetch_add(1, Ordering::Relaxed);
             start(&store, number)?;
             samples.push(began.elapsed());
             number += 1;

@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use ipam_core::{Attachment, Lease, NetnsRef, PodRef, Pool, PoolSpec};
-use ipam_store::{Contents, Store};
+use anyhow::{Context, Result, ensure};
+use ipam_core::{Asker, Attachment, Demand, Lease, NetnsRef, PodRef, Pool, PoolSpec};
+use ipam_store::{Contents, Request, Store};
 
 /// The network of all configurations.
 pub(crate) const NETWORK: &str = "bench";
@@ -65,9 +65,23 @@ pub(crate) fn ours(directory: &Path, leases: u32) -> Result<Store> {
     create(directory, vec![pool], leases?)
 }
 
+/// The same, come about as on a node: address by address.
+pub(crate) fn grown(directory: &Path, leases: u32) -> Result<Store> {
+    let store = ours(directory, 0)?;
+    let pool = pool("bench", SUBNET)?;
+    for number in 0..leases {
+        let Lease { attachment, pod, netns, .. } = lease(number, address(number), &pool)?;
+        let asker = Asker::new("bench".parse()?, NETWORK.parse()?);
+        let demand = Demand { pod, ..Demand::new(attachment, asker) };
+        store.allocate(&Request { demand, netns })?;
+    }
+    Ok(store)
+}
+
 /// A database with so many pools of a /24 each, which hold the same number of addresses.
 pub(crate) fn pools(directory: &Path, pools: u32, leases: u32) -> Result<Store> {
     let each = leases / pools;
+    ensure!(each <= 253, "{each} leases in a /24");
     let (mut all, mut held) = (Vec::new(), Vec::new());
     for number in 0..pools {
         let subnet = Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits() + number * 256);

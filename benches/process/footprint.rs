@@ -5,12 +5,12 @@ use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Context, Result};
 
-use crate::Bench;
 use crate::goals::Goals;
 use crate::latency::Latency;
 use crate::markdown::{Document, count, micros};
 use crate::samples::Samples;
 use crate::site::{Program, Site};
+use crate::{Bench, fill};
 
 const LEASES: [u32; 5] = [0, 250, 10_000, 60_000, 250_000];
 const MIB: f64 = 1_048_576.0;
@@ -26,10 +26,15 @@ pub(crate) fn measure(
     let mut rows = Vec::new();
     for leases in LEASES {
         let site = Site::new(bench, &bench.disk, leases, leases <= 10_000)?;
+        if leases <= 10_000 {
+            fs::remove_dir_all(site.path("ours"))?;
+            fill::grown(&site.path("ours"), leases)?;
+        }
         site.call(Program::Ours, "ADD", "one-more")?;
         let file = fs::metadata(site.path("ours").join("ipam.redb"))?;
         let (bytes, blocks) = (as_f64(file.len()), as_f64(file.blocks() * 512));
-        let each = if leases == 0 { 0.0 } else { (bytes - MIB).max(0.0) / f64::from(leases) };
+        let beyond = (bytes.max(blocks) - MIB).max(0.0);
+        let each = if leases == 0 { 0.0 } else { beyond / f64::from(leases) };
         if leases >= 10_000 {
             let goal = format!("bytes of file a lease beyond 1 MiB, {} leases", count(leases));
             goals.at_most(&goal, 160.0, each.round(), "");

@@ -2,6 +2,23 @@
 
 use crate::markdown::table;
 
+/// Why a goal whose name begins so is missed, where that is known.
+const REASONS: [(&str, &str); 6] = [
+    (
+        "bytes of file a lease",
+        "container id, pod name and uid, path of the namespace and two indexes are some 450 bytes, \
+         and the file grows by doubling; the goal was set with 115 bytes a record",
+    ),
+    ("size of ipamctl", "the argument parser and YAML"),
+    ("whole ADD, IPv6", "upstream waits 1.6 s for DAD; what is left is the emulated kernel's work"),
+    ("whole DEL, IPv6", "upstream's DEL waits for nothing either"),
+    ("decide", "the vectors and the set of what is given are on the heap"),
+    (
+        "RSS of an ADD",
+        "the library reads the state of its page allocator, which grows with the file",
+    ),
+];
+
 /// The table of goals.
 #[derive(Debug, Default)]
 pub(crate) struct Goals(Vec<Vec<String>>);
@@ -25,8 +42,13 @@ impl Goals {
         } else {
             format!("{figure:.2}{unit}")
         };
-        let verdict = if is_met { "met" } else { "**missed**" };
-        self.0.push(vec![goal.to_owned(), bar.to_owned(), figure, verdict.to_owned()]);
+        let reason = REASONS.iter().find(|(start, _)| goal.starts_with(start));
+        let verdict = match (is_met, reason) {
+            (true, _) => "met".to_owned(),
+            (false, None) => "**missed**".to_owned(),
+            (false, Some((_, reason))) => format!("**missed**: {reason}"),
+        };
+        self.0.push(vec![goal.to_owned(), bar.to_owned(), figure, verdict]);
     }
 
     pub(crate) fn table(&self) -> String {

@@ -12,9 +12,11 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 mod churn;
+mod decide;
 mod fill;
 mod footprint;
 mod goals;
+mod guest;
 mod kill;
 mod latency;
 mod machine;
@@ -114,6 +116,7 @@ fn run(arguments: Arguments) -> Result<()> {
     let mut document = Document::default();
 
     let load_before = machine::load();
+    decide::measure(&bench, &mut goals, &mut document);
     let latency = latency::measure(&bench)?;
     latency.judge(&mut goals);
     latency.describe(&mut document);
@@ -125,12 +128,10 @@ fn run(arguments: Arguments) -> Result<()> {
     slow::measure(&bench, &mut document)?;
     kill::measure(&bench, &mut goals, &mut document)?;
     footprint::measure(&bench, &latency, &mut goals, &mut document)?;
-    scale::measure(&bench, &mut goals, &mut document)?;
+    scale::measure(&bench, &mut document)?;
     churn::measure(&bench, churn_days, &mut document)?;
     if let Some(path) = ipvlan {
-        let table = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        document.heading("Whole ADD and DEL on ipvlan, in the virtual machine");
-        document.code(&table);
+        guest::describe(&path, &mut goals, &mut document)?;
     }
 
     let head = machine::head(&commit, &load_before, &machine::load(), quick);

@@ -15,10 +15,6 @@ impl Document {
         self.0.extend([text, "\n\n"]);
     }
 
-    pub(crate) fn code(&mut self, text: &str) {
-        self.0.extend(["```\n", text.trim_end(), "\n```\n"]);
-    }
-
     pub(crate) fn table(&mut self, head: &[&str], rows: &[Vec<String>]) {
         self.0.push_str(&table(head, rows));
     }

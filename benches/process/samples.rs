@@ -40,6 +40,15 @@ impl Samples {
         quantile(&self.rounds.concat(), 0.99)
     }
 
+    /// The slowest of all, in microseconds.
+    pub(crate) fn slowest(&self) -> f64 {
+        quantile(&self.rounds.concat(), 1.0)
+    }
+
+    pub(crate) fn round_count(&self) -> usize {
+        self.rounds.len()
+    }
+
     /// The median of the ratios of rounds that were made side by side: the machine's mood, which
     /// meets both of a round alike, is not in it.
     pub(crate) fn ratio_to(&self, other: &Self) -> f64 {

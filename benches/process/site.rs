@@ -66,7 +66,6 @@ impl<'bench> Site<'bench> {
         let conf = |ipam: Value| json!({"cniVersion": "1.0.0", "name": fill::NETWORK, "type": "bridge", "ipam": ipam});
         let ours = conf(json!({
             "type": "cni-ipam", "nodeName": "bench", "dataDir": site.path("ours"),
-            "lockTimeoutMs": 600_000,
             // The leases that the measurements begin with are of no pod.
             "graceSeconds": u32::MAX,
         }));
@@ -109,19 +108,21 @@ impl<'bench> Site<'bench> {
                 command
             }
         };
+        // As a kubelet has them: the id of a sandbox has 64 characters, the pod a uid of 36.
+        let arguments = format!(
+            "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-7d4b9c6f5-abcde;\
+             K8S_POD_INFRA_CONTAINER_ID={container:0>64};K8S_POD_UID={container:0>36}"
+        );
         command
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("FLOOR_FILE", self.path("page"))
             .env("CNI_COMMAND", verb)
-            .env("CNI_CONTAINERID", container)
-            .env("CNI_NETNS", "/var/run/netns/none")
+            .env("CNI_CONTAINERID", format!("{container:0>64}"))
+            .env("CNI_NETNS", format!("/proc/{}/ns/net", std::process::id()))
             .env("CNI_IFNAME", "eth0")
             .env("CNI_PATH", &self.bench.peers)
-            .env(
-                "CNI_ARGS",
-                "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-7d4b9c6f5-abcde",
-            )
+            .env("CNI_ARGS", arguments)
             .stdin(File::open(self.path(conf))?)
             .stdout(Stdio::null())
             .stderr(Stdio::null());

@@ -39,7 +39,8 @@ use cni_proto::{
     AddRequest, CheckRequest, CniArgs, Code, DelRequest, Error, GcRequest, StatusRequest,
 };
 use ipam_core::{
-    Asker, Attachment, ContainerId, Demand, NameError, PodRef, Pool, Refused, ValidAttachments,
+    Asker, Attachment, ContainerId, Demand, NameError, PodRef, Pool, Refused, RequestReason,
+    ValidAttachments,
 };
 use ipam_store::{AllocateError, Configured, Error as StoreError, Grant, Request, Store};
 
@@ -148,13 +149,11 @@ fn allocate(
     let store = place.store();
     let healed = || healing::heal(place).map(|freed| freed > 0);
     let grants = match decide(&store) {
-        Err(AllocateError::Refused(refused)) if matches!(*refused, Refused::Exhausted { .. }) => {
-            match healed() {
-                Ok(true) => decide(&store),
-                Ok(false) => Err(AllocateError::Refused(refused)),
-                Err(error) => Err(error.into()),
-            }
-        }
+        Err(AllocateError::Refused(refused)) if may_be_of_the_dead(&refused) => match healed() {
+            Ok(true) => decide(&store),
+            Ok(false) => Err(AllocateError::Refused(refused)),
+            Err(error) => Err(error.into()),
+        },
         other => other,
     };
     let grants = grants.map_err(|error| failure::of_allocate(&error))?;
@@ -165,6 +164,15 @@ fn allocate(
         report::line(&error.to_string());
     }
     Ok(grants)
+}
+
+/// Whether the refusal would end with a lease whose holder is gone without a DEL.
+fn may_be_of_the_dead(refused: &Refused) -> bool {
+    let reason = match refused {
+        Refused::Request { reason, .. } => reason,
+        refused => return matches!(refused, Refused::Exhausted { .. }),
+    };
+    matches!(reason, RequestReason::Held { .. })
 }
 
 /// Takes back what [`add()`] gave in the same request, for a plugin whose next step failed.

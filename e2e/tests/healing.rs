@@ -88,6 +88,35 @@ fn a_full_pool_gives_out_the_addresses_of_dead_namespaces_and_of_no_live_one() -
 }
 
 #[test]
+fn a_requested_address_is_taken_from_a_dead_holder_and_from_no_live_one() -> Result<()> {
+    let _alone = ALONE.lock();
+    let folder = tempfile::tempdir()?;
+    let ipam =
+        Ipam::new(folder.path().join("ipam"))?.with("graceSeconds", 1).with("cooldownSeconds", 0);
+    ipam.apply("10.0.0.1-10.0.0.10")?.success()?;
+    let mut pods = sandboxes(&ipam, 4, 2)?;
+    let late = namespaces(5, 1)?;
+    let request = |address: &str| -> Result<_> {
+        let mut call = ipam.call("ADD", "late");
+        call.netns = late[0].path().to_string_lossy().into_owned();
+        call.args = format!("IgnoreUnknown=1;IP={address}");
+        ipam.start(&call)?.wait()
+    };
+    let dead = pods.remove(0);
+    let address = dead.address.clone();
+    drop(dead);
+    let answer = until(|| {
+        let answer = request(&address)?;
+        Ok((answer.error_code() != Some(11)).then_some(answer))
+    })?;
+    ensure!(addresses(&answer)? == [address], "{answer:?}");
+    ipam.del("late")?.success()?;
+    let answer = request(&pods[0].address)?;
+    ensure!(answer.error_code() == Some(11), "{answer:?}");
+    Ok(())
+}
+
+#[test]
 fn within_the_grace_period_a_dead_namespace_keeps_its_address() -> Result<()> {
     let _alone = ALONE.lock();
     let folder = tempfile::tempdir()?;

@@ -178,9 +178,12 @@ fn ipv6_costs_an_add_less_than_fifty_milliseconds() -> Result<()> {
     let table = table_of(&subjects, &medians, 1);
     println!("milliseconds, medians of {rounds} rounds\n\n{table}");
     let add = |stack: usize| medians[stack][0][0];
-    for stack in [1, 2] {
-        let more = add(stack) - add(0);
-        assert!(more < 50.0, "{} costs {more} ms more than IPv4\n{table}", STACKS[stack].0);
+    // Whoever says how many rounds wants the figures, and judges them.
+    if env::var_os(ROUNDS).is_none() {
+        for stack in [1, 2] {
+            let more = add(stack) - add(0);
+            assert!(more < 50.0, "{} costs {more} ms more than IPv4\n{table}", STACKS[stack].0);
+        }
     }
 
     let mut counted = Vec::new();

@@ -193,7 +193,7 @@ fn podman_leaves_nothing_whoever_is_killed() -> Result<()> {
     let podman = podman.with_patience(COMMAND);
     let before = Remains::of(&boot)?;
     let total = rounds()? / 3;
-    let started = AtomicU64::new(0);
+    let (started, ran) = (AtomicU64::new(0), AtomicU64::new(0));
     let victims = &["cni-ipvlan", "cni-ipvlan", "conmon", "crun", "podman"];
     let typical = AtomicU64::new(3000);
     let killer = Killer { boot: &boot, victims, typical, hit: Mutex::default() };
@@ -205,7 +205,9 @@ fn podman_leaves_nothing_whoever_is_killed() -> Result<()> {
                 return Ok(());
             }
             let name = format!("pod-{round}");
-            let _ = killer.during(&mut random, || podman.run(&name, &["dual"], &[]))?;
+            if killer.during(&mut random, || podman.run(&name, &["dual"], &[]))?.is_ok() {
+                ran.fetch_add(1, Ordering::Relaxed);
+            }
             let _ = killer.during(&mut random, || podman.remove(&name))?;
         }
     };
@@ -216,7 +218,9 @@ fn podman_leaves_nothing_whoever_is_killed() -> Result<()> {
         workers.into_iter().try_for_each(|worker| worker.join().expect("no panic"))
     })?;
     let hit = killer.hit.lock().expect("nobody panics with it");
-    eprintln!("{total} rounds in {:?}, killed {hit:?}", begun.elapsed());
+    let ran = ran.load(Ordering::Relaxed);
+    eprintln!("{total} rounds in {:?}, {ran} pods ran, killed {hit:?}", begun.elapsed());
+    ensure!(ran >= total / 4, "too few pods ran: {ran}");
     ensure!(hit.values().sum::<u64>() >= total / 4, "too few kills: {hit:?}");
 
     repeat("containers that cannot be removed", || {

@@ -31,7 +31,7 @@ pub(crate) fn run(destination: &Path) -> Result<u8> {
     let mut out = io::stdout();
     let target = Target::choose()?;
     let selection: Vec<&str> = PROGRAMS.iter().flat_map(|program| ["-p", program]).collect();
-    for program in build(&target, &selection)? {
+    for program in build(&target, &selection, PROGRAMS.len())? {
         let name = program.file_name().context("a program has a name")?;
         let placed = place(&program, destination, name.as_ref(), 0o755)?;
         let bytes = fs::metadata(&placed)?.len();
@@ -89,13 +89,13 @@ impl Target {
     }
 }
 
-/// Builds programs, which `selection` names in cargo's terms, as a node gets them.
-pub(crate) fn build(target: &Target, selection: &[&str]) -> Result<Vec<PathBuf>> {
+/// Builds so many programs, which `selection` names in cargo's terms, as a node gets them.
+pub(crate) fn build(target: &Target, selection: &[&str], count: usize) -> Result<Vec<PathBuf>> {
     let selection = [&["--profile", "node", "--target", &target.triple], selection].concat();
     let variable =
         format!("CARGO_TARGET_{}_RUSTFLAGS", target.triple.to_uppercase().replace(['-', '.'], "_"));
     let built = executable::build_binaries_with(&selection, &[(&variable, target.flags)])?;
-    ensure!(!built.is_empty(), "cargo built no program of {selection:?}");
+    ensure!(built.len() == count, "cargo built {} programs of {selection:?}", built.len());
     Ok(built.into_iter().map(|program| program.file).collect())
 }
 

@@ -44,12 +44,12 @@ impl Remains {
 }
 
 /// The network namespaces that the runtime has forgotten, once it has no pods left: killed, it
-/// forgets what it was making. Each of their addresses must still be leased. Then removes them, as
-/// an operator does; with them and a GC all must be as before.
+/// forgets what it was making. Each of their addresses must still be leased, and each lease must be
+/// of one of them. Then removes them, as an operator does; with them and a GC all must be as before.
 ///
 /// # Errors
 ///
-/// Something stays, or an address that lives is not leased.
+/// Something stays, an address that lives is not leased, or a lease is of nobody.
 pub fn remove_forgotten(
     boot: &Boot<'_>,
     network: &Conflist,
@@ -58,6 +58,11 @@ pub fn remove_forgotten(
     let forgotten = boot.namespaces()?;
     let held = leases(boot)?;
     eprintln!("{} namespaces forgotten, {} leases", forgotten.len(), held.len());
+    for lease in &held {
+        let netns = lease["netns"].as_str().unwrap_or_default();
+        let is_of = |name: &String| netns.rsplit('/').next() == Some(name);
+        ensure!(forgotten.iter().any(is_of), "a lease of nobody: {lease}");
+    }
     for name in &forgotten {
         // One that was killed before its ADD has no interface.
         let path = boot.path("/run/netns").join(name);

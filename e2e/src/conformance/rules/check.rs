@@ -39,7 +39,7 @@ pub(super) const SECTION: Section = Section {
             .also(&[LETTER]),
         Rule::main(
             "CHK-6",
-            "spec 5",
+            "ours",
             "Fails if the interface has a larger MTU than the result; a smaller one is a chained plugin's",
             probe!(check_sees_the_mtu),
         )
