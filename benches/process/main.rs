@@ -116,26 +116,32 @@ fn run(arguments: Arguments) -> Result<()> {
     let mut document = Document::default();
 
     let load_before = machine::load();
+    // What is there is written down after each part: a run takes long, and can be cut off.
+    let save = |goals: &Goals, document: &Document| {
+        let head = machine::head(&commit, &load_before, &machine::load(), quick);
+        write(&results, &format!("{head}\n{}{document}", goals.table()))
+    };
     decide::measure(&bench, &mut goals, &mut document);
     let latency = latency::measure(&bench)?;
     latency.judge(&mut goals);
     latency.describe(&mut document);
     fs::write(&plot, plot::svg(&latency)).with_context(|| plot.display().to_string())?;
-    let rates = rate::measure(&bench)?;
-    rates.judge(&mut goals);
-    rates.describe(&mut document);
+    if let Some(path) = ipvlan {
+        guest::describe(&path, &mut goals, &mut document)?;
+    }
+    save(&goals, &document)?;
     syncs::measure(&bench, &mut goals, &mut document)?;
     slow::measure(&bench, &mut document)?;
     kill::measure(&bench, &mut goals, &mut document)?;
     footprint::measure(&bench, &latency, &mut goals, &mut document)?;
-    scale::measure(&bench, &mut document)?;
+    save(&goals, &document)?;
+    let rates = rate::measure(&bench)?;
+    rates.judge(&mut goals);
+    rates.describe(&mut document);
+    save(&goals, &document)?;
     churn::measure(&bench, churn_days, &mut document)?;
-    if let Some(path) = ipvlan {
-        guest::describe(&path, &mut goals, &mut document)?;
-    }
-
-    let head = machine::head(&commit, &load_before, &machine::load(), quick);
-    write(&results, &format!("{head}\n{}\n{document}", goals.table()))
+    scale::measure(&bench, &mut document)?;
+    save(&goals, &document)
 }
 
 const BEGIN: &str = "<!-- from here: cargo xtask bench -->\n";
