@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -73,6 +74,8 @@ fn start(file: &Path, verb: Verb, mut pause: impl FnMut()) -> io::Result<Child> 
     let mut command = Command::new(file);
     command.env("CNI_COMMAND", verb.to_string());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // A group of its own: a delegate may be a script, and what that starts has to end with it.
+    command.process_group(0);
     for _ in 0..BUSY_TRIES {
         match command.spawn() {
             Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => pause(),
