@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -43,7 +44,7 @@ impl Delegate<'_> {
     /// Code 7 if no directory has such a plugin, 5 if it cannot be started.
     pub fn start(&self, verb: Verb) -> Result<RunningDelegate<'_>, Error> {
         let file = self.file()?;
-        let child = start(&file, verb)
+        let child = start(&file, verb, || thread::sleep(BUSY_PAUSE))
             .map_err(|error| Error::new(Code::IO, format!("start {}: {error}", file.display())))?;
         Ok(RunningDelegate { delegate: self, verb, child })
     }
@@ -68,16 +69,16 @@ impl Delegate<'_> {
 }
 
 /// One that is being replaced by a program that does not know of rename is tried again, as libcni
-/// does for the plugins that it starts itself.
-fn start(file: &Path, verb: Verb) -> io::Result<Child> {
+/// does for the plugins that it starts itself, after a pause.
+fn start(file: &Path, verb: Verb, mut pause: impl FnMut()) -> io::Result<Child> {
     let mut command = Command::new(file);
     command.env("CNI_COMMAND", verb.to_string());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // A group of its own: a delegate may be a script, and what that starts has to end with it.
+    command.process_group(0);
     for _ in 0..BUSY_TRIES {
         match command.spawn() {
-            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
-                thread::sleep(BUSY_PAUSE);
-            }
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => pause(),
             other => return other,
         }
     }
@@ -153,18 +154,18 @@ mod tests {
     #[test]
     fn one_that_is_still_being_written_is_tried_again() {
         let directory = tempfile::tempdir().unwrap();
-        plugin(directory.path(), "echo started");
-        let writer = File::options().append(true).open(directory.path().join("fake")).unwrap();
-        let path = [directory.path().to_path_buf()];
-        let delegate = Delegate { plugin: "fake", path: &path, configuration: "{}" };
-        let refused = Command::new(directory.path().join("fake")).spawn().unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::ExecutableFileBusy);
-        let stdout = thread::scope(|scope| {
-            let answer = scope.spawn(|| delegate.run(Verb::Add));
-            drop(writer);
-            answer.join().unwrap()
+        plugin(directory.path(), "exit 0");
+        let file = directory.path().join("fake");
+        let mut writer = Some(File::options().append(true).open(&file).unwrap());
+        let mut pauses = 0;
+        let child = start(&file, Verb::Add, || {
+            writer = None;
+            pauses += 1;
+            // Another test may be starting a child, which has the file until it calls exec.
+            thread::sleep(BUSY_PAUSE);
         });
-        assert_eq!(stdout.unwrap(), b"started\n");
+        assert!(child.unwrap().wait().unwrap().success());
+        assert!(pauses >= 1, "it was busy");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fmt, thread};
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -43,19 +43,22 @@ impl Interrupt {
     }
 
     /// Does `wait`, which ends with a child process of this number, and hands the child each signal
-    /// that comes meanwhile or came before: it is to end too, so that the wait has an end.
+    /// that comes meanwhile or came before, with its process group if it leads one: what it has
+    /// started is to end too, or the pipes that are waited for stay open.
     pub(crate) fn hand_on_to<T>(&self, child: u32, wait: impl FnOnce() -> T) -> T {
         // A number may be another's once the child is waited for; this stays the child's.
-        let process = i32::try_from(child).ok().and_then(Pid::from_raw);
-        let process = process.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        let (Some(process), Ok(mut signals)) = (process, Signals::new(SIGNALS)) else {
+        let pid = i32::try_from(child).ok().and_then(Pid::from_raw);
+        let process = pid.and_then(|pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?)));
+        let (Some((pid, process)), Ok(mut signals)) = (process, Signals::new(SIGNALS)) else {
             // The signal is heard when the child has ended by itself.
             return wait();
         };
         let hand_on = |signal| {
             if let Some(signal) = Signal::from_named_raw(signal) {
                 // One that has ended needs none.
-                let _ = pidfd_send_signal(&process, signal);
+                if pidfd_send_signal(&process, signal).is_ok() {
+                    let _ = kill_process_group(pid, signal);
+                }
             }
         };
         if let Err(Interrupted(signal)) = self.check() {

@@ -161,11 +161,12 @@ fn an_add_that_is_told_to_end_is_whole_or_takes_all_back() -> Result<()> {
     Ok(())
 }
 
-/// An IPAM plugin that holds an address once it is asked for one, and never answers.
+/// An IPAM plugin that holds an address once it is asked for one, and never answers: a script, whose
+/// child has its output.
 const SLOW: &str = r#"#!/bin/sh
 cd "${0%/*}"
 case $CNI_COMMAND in
-ADD) echo $$ > new && mv new held && exec sleep 600 ;;
+ADD) echo $$ > new && mv new held && sleep 600 ;;
 DEL) rm -f held ;;
 esac
 "#;
