@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use ipam_core::{Asker, Attachment, Demand, Stamp};
+use ipam_core::{Asker, Demand, Stamp};
 use ipam_store::{Request, Store};
 
 use crate::markdown::{Document, micros};
@@ -44,7 +44,7 @@ pub(crate) fn measure(bench: &Bench, days: u32, document: &mut Document) -> Resu
         let mut samples = Samples::default();
         for _ in 0..STARTS_A_DAY {
             let began = Instant::now();
-            store.release(&attachment(number - PODS)?)?;
+            store.release(&fill::attachment(number - PODS)?)?;
             starts.fetch_add(1, Ordering::Relaxed);
             start(&store, number)?;
             samples.push(began.elapsed());
@@ -79,17 +79,9 @@ pub(crate) fn measure(bench: &Bench, days: u32, document: &mut Document) -> Resu
     Ok(())
 }
 
-fn attachment(number: u32) -> Result<Attachment> {
-    Ok(Attachment {
-        network: fill::NETWORK.parse()?,
-        container: format!("{number:064x}").parse()?,
-        ifname: "eth0".parse()?,
-    })
-}
-
 fn start(store: &Store, number: u32) -> Result<()> {
     let asker = Asker::new("bench".parse()?, fill::NETWORK.parse()?);
-    let request = Request { demand: Demand::new(attachment(number)?, asker), netns: None };
+    let request = Request { demand: Demand::new(fill::attachment(number)?, asker), netns: None };
     store.allocate(&request)?;
     Ok(())
 }

@@ -35,15 +35,20 @@ fn pool(name: &str, subnet: &str) -> Result<Pool> {
     Pool::new(name, &spec).with_context(|| format!("pool {name}"))
 }
 
+/// Of this container.
+pub(crate) fn attachment(number: u32) -> Result<Attachment> {
+    Ok(Attachment {
+        network: NETWORK.parse()?,
+        container: container(number).parse()?,
+        ifname: "eth0".parse()?,
+    })
+}
+
 fn lease(number: u32, address: Ipv4Addr, pool: &Pool) -> Result<Lease> {
     Ok(Lease {
         address: address.into(),
         pool: pool.name().clone(),
-        attachment: Attachment {
-            network: NETWORK.parse()?,
-            container: container(number).parse()?,
-            ifname: "eth0".parse()?,
-        },
+        attachment: attachment(number)?,
         pod: Some(PodRef {
             namespace: "default".into(),
             name: format!("web-7d4b9c6f5-{number:05x}"),

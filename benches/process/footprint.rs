@@ -25,10 +25,12 @@ pub(crate) fn measure(
     document.heading("Footprint");
     let mut rows = Vec::new();
     for leases in LEASES {
-        let site = Site::new(bench, &bench.disk, leases, leases <= 10_000)?;
+        let site = Site::bare(bench, &bench.disk)?;
         if leases <= 10_000 {
-            fs::remove_dir_all(site.path("ours"))?;
             fill::grown(&site.path("ours"), leases)?;
+            fill::host_local(&site.path("peers"), leases)?;
+        } else {
+            fill::ours(&site.path("ours"), leases)?;
         }
         site.call(Program::Ours, "ADD", "one-more")?;
         let file = fs::metadata(site.path("ours").join("ipam.redb"))?;

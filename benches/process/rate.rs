@@ -26,22 +26,17 @@ const FEWEST: u32 = 16;
 #[derive(Debug, Default)]
 struct Rate {
     samples: Samples,
-    per_second: Vec<f64>,
+    /// From one end of a call to the next, on average of a round.
+    spacing: Samples,
 }
 
 impl Rate {
     fn per_second(&self) -> f64 {
-        let mut sorted = self.per_second.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+        1e6 / self.spacing.median()
     }
 
-    /// The median ratio within rounds.
     fn ratio_to(&self, other: &Self) -> f64 {
-        let pairs = self.per_second.iter().zip(&other.per_second);
-        let mut ratios: Vec<f64> = pairs.map(|(one, other)| one / other).collect();
-        ratios.sort_by(f64::total_cmp);
-        ratios.get(ratios.len() / 2).copied().unwrap_or_default()
+        other.spacing.ratio_to(&self.spacing)
     }
 }
 
@@ -83,8 +78,8 @@ fn one_round(
 ) -> Result<()> {
     let began = Instant::now();
     let took = all(site, program, "ADD", callers, total, round)?;
-    let seconds = began.elapsed().as_secs_f64();
-    rate.per_second.push(f64::from(total) / seconds);
+    rate.spacing.begin_round();
+    rate.spacing.push(began.elapsed() / total);
     rate.samples.begin_round();
     for duration in took {
         rate.samples.push(duration);

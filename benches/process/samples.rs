@@ -22,10 +22,6 @@ impl Samples {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rounds.iter().all(Vec::is_empty)
-    }
-
     fn medians(&self) -> Vec<f64> {
         self.rounds.iter().map(|round| quantile(round, 0.5)).collect()
     }
@@ -88,6 +84,6 @@ mod tests {
         assert!((one.ratio_to(&other) - 2.0).abs() < 1e-9);
         assert!((one.median() - 2.0).abs() < 1e-9);
         assert!((one.p99() - 9.0).abs() < 1e-9);
-        assert!(Samples::default().is_empty() && Samples::default().median() == 0.0);
+        assert!(Samples::default().round_count() == 0 && Samples::default().median() == 0.0);
     }
 }

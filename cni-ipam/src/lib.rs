@@ -168,11 +168,8 @@ fn allocate(
 
 /// Whether the refusal would end with a lease whose holder is gone without a DEL.
 fn may_be_of_the_dead(refused: &Refused) -> bool {
-    let reason = match refused {
-        Refused::Request { reason, .. } => reason,
-        refused => return matches!(refused, Refused::Exhausted { .. }),
-    };
-    matches!(reason, RequestReason::Held { .. })
+    use RequestReason::Held;
+    matches!(refused, Refused::Exhausted { .. } | Refused::Request { reason: Held { .. }, .. })
 }
 
 /// Takes back what [`add()`] gave in the same request, for a plugin whose next step failed.

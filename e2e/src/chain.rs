@@ -44,12 +44,9 @@ impl<'a> Chain<'a> {
     ///
     /// A plugin could not be started, or the list has none. That it failed is an [`Answer`].
     pub fn add(&mut self) -> Result<Answer> {
-        let mut result = None;
-        let answer = self.go("ADD", self.plugins()?.iter(), |answer| {
-            result.clone_from(&answer.json);
-        })?;
+        let answer = self.go("ADD", self.plugins()?.iter())?;
         if answer.is_success() {
-            self.result = result;
+            self.result.clone_from(&answer.json);
         }
         Ok(answer)
     }
@@ -60,7 +57,7 @@ impl<'a> Chain<'a> {
     ///
     /// As [`add`](Self::add).
     pub fn check(&self) -> Result<Answer> {
-        self.go("CHECK", self.plugins()?.iter(), |_| {})
+        self.go("CHECK", self.plugins()?.iter())
     }
 
     /// DEL of each plugin, the last one first, with the chain's result, up to the first that fails.
@@ -69,19 +66,14 @@ impl<'a> Chain<'a> {
     ///
     /// As [`add`](Self::add).
     pub fn del(&self) -> Result<Answer> {
-        self.go("DEL", self.plugins()?.iter().rev(), |_| {})
+        self.go("DEL", self.plugins()?.iter().rev())
     }
 
     fn plugins(&self) -> Result<&Vec<Value>> {
         self.list["plugins"].as_array().context("a configuration list has plugins")
     }
 
-    fn go<'p>(
-        &self,
-        verb: &str,
-        plugins: impl Iterator<Item = &'p Value>,
-        mut after: impl FnMut(&Answer),
-    ) -> Result<Answer> {
+    fn go<'p>(&self, verb: &str, plugins: impl Iterator<Item = &'p Value>) -> Result<Answer> {
         let mut previous = if verb == "ADD" { None } else { self.result.clone() };
         let mut last = None;
         for plugin in plugins {
@@ -91,7 +83,6 @@ impl<'a> Chain<'a> {
             // The runtime's own environment (pkg/invoke/args.go): some plugins start programs.
             call.environment.push(("PATH".to_owned(), env::var("PATH")?));
             let answer = self.runtime.start(&call)?.wait()?;
-            after(&answer);
             if verb == "ADD" {
                 previous.clone_from(&answer.json);
             }

@@ -1,19 +1,15 @@
 //! containerd with its CRI plugin, on a real ipvlan kernel. As root.
 
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::runtimes::lease::{leased, leases};
 use e2e::runtimes::setting::{self, GATEWAY_V4, GATEWAY_V6, NODE, OTHER_NODE};
 use e2e::runtimes::{
     Addresses, Boot, Conflist, Containerd, Disk, Image, PodSandboxConfig, PortMapping, Recorder,
-    Remains, recording, wait_for,
+    Remains, recording,
 };
 use e2e::{Lab, seed};
-
-/// On a machine that is emulated and busy.
-const PATIENCE: Duration = Duration::from_secs(240);
 
 const DUAL: Addresses = Addresses::Pools { v4: &["v4"], v6: &["v6"] };
 const SECOND: Addresses = Addresses::Pools { v4: &["second"], v6: &[] };
@@ -32,8 +28,7 @@ fn shown(containerd: &Containerd<'_>, container: &str, interface: &str) -> Resul
 fn the_documented_list_serves_containerd_in_a_strict_cloud() -> Result<()> {
     let lab = Lab::start(&setting::strict_cloud())?;
     let node = lab.node(NODE)?;
-    let boot = Boot::start(node, &Disk::of(node)?)?;
-    setting::apply(&boot, seed::POOLS)?;
+    let boot = setting::boot(node, seed::POOLS)?;
     Conflist::install_example(&boot)?;
     let containerd = Containerd::start(&boot, 1)?;
     containerd.import(&Image::make()?)?;
@@ -58,11 +53,8 @@ fn the_documented_list_serves_containerd_in_a_strict_cloud() -> Result<()> {
     // ... whose predecessor's address rests.
     ensure!(cri.addresses(&next)? == ["172.31.199.186"], "{:?}", leases(&boot)?);
     ensure!(leases(&boot)?.len() == 1, "{:?}", leases(&boot)?);
-    cri.stop_pod_sandbox(&next)?;
-    cri.remove_pod_sandbox(&next)?;
-    let changes = before.changes(&Remains::of(&boot)?);
-    ensure!(changes.is_empty(), "{changes:?}");
-    Ok(())
+    cri.end_pod_sandbox(&next)?;
+    before.ensure_unchanged(&boot)
 }
 
 /// Both families on one network and a second one on the other NIC; the runtime killed and started
@@ -104,10 +96,8 @@ fn two_networks_outlive_the_runtime_and_not_the_node() -> Result<()> {
         let cri = containerd.cri();
         ensure!(cri.addresses(&sandbox)?.len() == 2, "it is taken over");
         ensure!(cri.exec(&container, &["ping", "-c", "1", "-W", "9", GATEWAY_V6]).is_ok());
-        cri.stop_pod_sandbox(&sandbox)?;
-        cri.remove_pod_sandbox(&sandbox)?;
-        let changes = before.changes(&Remains::of(&boot)?);
-        ensure!(changes.is_empty(), "{changes:?}");
+        cri.end_pod_sandbox(&sandbox)?;
+        before.ensure_unchanged(&boot)?;
 
         for pod in &pods {
             sandboxes.push(cri.run_pod_sandbox(pod)?);
@@ -126,12 +116,10 @@ fn two_networks_outlive_the_runtime_and_not_the_node() -> Result<()> {
     let next = cri.run_pod_sandbox(&pods[0].next_attempt())?;
     ensure!(leases(&boot)?.len() == 3, "the last boot's are free: {:?}", leases(&boot)?);
     for sandbox in &sandboxes {
-        cri.stop_pod_sandbox(sandbox)?;
-        cri.remove_pod_sandbox(sandbox)?;
+        cri.end_pod_sandbox(sandbox)?;
     }
     ensure!(leased(&boot, &next, "eth0")?.len() == 2, "a late DEL takes nothing");
-    cri.stop_pod_sandbox(&next)?;
-    cri.remove_pod_sandbox(&next)?;
+    cri.end_pod_sandbox(&next)?;
     ensure!(leases(&boot)?.is_empty(), "{:?}", leases(&boot)?);
     ensure!(boot.namespaces()?.is_empty(), "{:?}", boot.namespaces()?);
     Ok(())
@@ -142,8 +130,7 @@ fn two_networks_outlive_the_runtime_and_not_the_node() -> Result<()> {
 fn a_mapped_port_comes_and_goes_with_its_pod_also_when_the_runtime_is_killed() -> Result<()> {
     let lab = Lab::start(&setting::cluster())?;
     let node = lab.node(NODE)?;
-    let boot = Boot::start(node, &Disk::of(node)?)?;
-    setting::apply(&boot, setting::POOLS)?;
+    let boot = setting::boot(node, setting::POOLS)?;
     Conflist::new("dual", "eth0", DUAL).with_portmap().install(&boot, 10)?;
     let recorder = Recorder::install(&boot)?;
     let mut containerd = Containerd::start(&boot, 1)?;
@@ -154,8 +141,7 @@ fn a_mapped_port_comes_and_goes_with_its_pod_also_when_the_runtime_is_killed() -
     let sandbox = cri.run_pod_sandbox(&pod).with_context(|| containerd.log())?;
     let rules = node.run(["nft", "list", "ruleset"])?.success()?;
     ensure!(rules.contains("172.31.200.1:80"), "{rules}");
-    cri.stop_pod_sandbox(&sandbox)?;
-    cri.remove_pod_sandbox(&sandbox)?;
+    cri.end_pod_sandbox(&sandbox)?;
     let rules = node.run(["nft", "list", "ruleset"])?.success()?;
     ensure!(!rules.contains("172.31.200.1:80"), "{rules}");
     ensure!(leases(&boot)?.is_empty(), "{:?}", leases(&boot)?);
@@ -165,10 +151,7 @@ fn a_mapped_port_comes_and_goes_with_its_pod_also_when_the_runtime_is_killed() -
     boot.replace_plugin("portmap", setting::STUCK_PORTMAP)?;
     thread::scope(|scope| {
         let running = scope.spawn(|| cri.run_pod_sandbox(&pod));
-        wait_for("portmap's turn", PATIENCE, || {
-            let processes = boot.processes()?;
-            Ok(processes.values().any(|name| name == "tail").then_some(()))
-        })?;
+        setting::wait_for_stuck_portmap(&boot)?;
         containerd.kill()?;
         boot.kill(&["tail"])?;
         let answer = running.join().expect("it does not panic");
@@ -181,9 +164,6 @@ fn a_mapped_port_comes_and_goes_with_its_pod_also_when_the_runtime_is_killed() -
     let known = cri.pod_sandboxes()?;
     ensure!(known.len() == 1 && leases(&boot)?.len() == 2, "{known:?} {:?}", leases(&boot)?);
     // What the kubelet does with a sandbox that it never asked for, or heard of no more.
-    cri.stop_pod_sandbox(&known[0])?;
-    cri.remove_pod_sandbox(&known[0])?;
-    let changes = before.changes(&Remains::of(&boot)?);
-    ensure!(changes.is_empty(), "{changes:?}");
-    Ok(())
+    cri.end_pod_sandbox(&known[0])?;
+    before.ensure_unchanged(&boot)
 }

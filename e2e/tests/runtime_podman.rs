@@ -40,8 +40,7 @@ fn ping(podman: &Podman<'_>, name: &str, target: &str) -> Result<()> {
 fn the_documented_list_serves_podman_in_a_strict_cloud() -> Result<()> {
     let lab = Lab::start(&setting::strict_cloud())?;
     let node = lab.node(NODE)?;
-    let boot = Boot::start(node, &Disk::of(node)?)?;
-    setting::apply(&boot, seed::POOLS)?;
+    let boot = setting::boot(node, seed::POOLS)?;
     Conflist::install_example(&boot)?;
     let podman = Podman::set_up(&boot)?;
     podman.load(&Image::make()?)?;
@@ -61,9 +60,7 @@ fn the_documented_list_serves_podman_in_a_strict_cloud() -> Result<()> {
     podman.call(&["start", "web"])?.success()?;
     ensure!(addresses(&boot, &podman.container("web")?, "eth0")? == ["172.31.199.187"]);
     podman.remove("web")?;
-    let changes = before.changes(&Remains::of(&boot)?);
-    ensure!(changes.is_empty(), "{changes:?}");
-    Ok(())
+    before.ensure_unchanged(&boot)
 }
 
 /// IPv6 alone; both families and a second network; a crash of all that podman has running; then a
@@ -102,8 +99,7 @@ fn networks_of_all_families_outlive_podman_and_not_the_node() -> Result<()> {
         ensure!(leases(&boot)?.len() == 4, "nobody said DEL: {:?}", leases(&boot)?);
         podman.remove("six")?;
         podman.remove("both")?;
-        let changes = before.changes(&Remains::of(&boot)?);
-        ensure!(changes.is_empty(), "{changes:?}");
+        before.ensure_unchanged(&boot)?;
 
         podman.run("both", &BOTH, &["--cap-add", "NET_RAW"])?;
         podman.run("other", &["dual"], &[])?;
@@ -127,8 +123,7 @@ fn networks_of_all_families_outlive_podman_and_not_the_node() -> Result<()> {
 fn a_requested_address_is_had_once_and_sent_as_recorded() -> Result<()> {
     let lab = Lab::start(&setting::cluster())?;
     let node = lab.node(NODE)?;
-    let boot = Boot::start(node, &Disk::of(node)?)?;
-    setting::apply(&boot, setting::POOLS)?;
+    let boot = setting::boot(node, setting::POOLS)?;
     let ranges = json!({
         "ranges": [[{ "subnet": "172.31.192.0/20", "rangeStart": "172.31.201.1",
                       "rangeEnd": "172.31.201.9", "gateway": GATEWAY_V4 }],
@@ -151,8 +146,7 @@ fn a_requested_address_is_had_once_and_sent_as_recorded() -> Result<()> {
     let said = format!("{:#}", refused.context("the address was given twice")?);
     ensure!(said.contains("requested address 172.31.201.7 cannot be had"), "{said}");
     podman.remove("second")?;
-    let changes = before.changes(&Remains::of(&boot)?);
-    ensure!(changes.is_empty(), "{changes:?}");
+    before.ensure_unchanged(&boot)?;
     let two = ["--ip", "172.31.201.8", "--ip6", "fd00:172::88"];
     podman.run("two", &["ranges"], &two)?;
     let both = podman.container("two")?;
@@ -189,8 +183,7 @@ fn a_mapped_port_is_translated_and_ends_at_the_node_as_with_upstreams_plugin() -
     let lab = Lab::start(&setting::cluster())?;
     let node = lab.node(NODE)?;
     let other = lab.node(OTHER_NODE)?;
-    let boot = Boot::start(node, &Disk::of(node)?)?;
-    setting::apply(&boot, setting::POOLS)?;
+    let boot = setting::boot(node, setting::POOLS)?;
     Conflist::new("ours", "eth0", V4).with_portmap().install(&boot, 10)?;
     Conflist::install_upstream(&boot, "upstream", "eth0", "172.31.201.1", 20)?;
     let recorder = Recorder::install(&boot)?;
@@ -230,8 +223,7 @@ fn a_mapped_port_is_translated_and_ends_at_the_node_as_with_upstreams_plugin() -
 fn what_a_killed_podman_forgets_is_held_until_its_namespace_is_removed() -> Result<()> {
     let lab = Lab::start(&setting::cluster())?;
     let node = lab.node(NODE)?;
-    let boot = Boot::start(node, &Disk::of(node)?)?;
-    setting::apply(&boot, setting::POOLS)?;
+    let boot = setting::boot(node, setting::POOLS)?;
     let ours = Conflist::new("ours", "eth0", V4).with_portmap();
     ours.install(&boot, 10)?;
     let podman = Podman::set_up(&boot)?;
@@ -239,10 +231,7 @@ fn what_a_killed_podman_forgets_is_held_until_its_namespace_is_removed() -> Resu
     let before = Remains::of(&boot)?;
     boot.replace_plugin("portmap", setting::STUCK_PORTMAP)?;
     let mut running = podman.start(&["run", "-d", "--name", "late", "--network", "ours", IMAGE])?;
-    wait_for("portmap's turn", PATIENCE, || {
-        let processes = boot.processes()?;
-        Ok(processes.values().any(|name| name == "tail").then_some(()))
-    })?;
+    setting::wait_for_stuck_portmap(&boot)?;
     let killed = [boot.kill(&["podman"])?, boot.kill(&["tail"])?].concat();
     ensure!(killed.len() == 2 && !running.wait()?.success(), "{killed:?}");
     let (held, namespaces) = (leases(&boot)?.len(), boot.namespaces()?.len());

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use e2e::runtimes::setting::{self, NODE};
 use e2e::runtimes::{
-    Addresses, Boot, Conflist, Containerd, Disk, Image, PodSandboxConfig, Podman, Remains,
+    Addresses, Boot, Conflist, Containerd, Image, PodSandboxConfig, Podman, Remains,
     remove_forgotten, wait_for,
 };
 use e2e::{Lab, Random};
@@ -106,8 +106,7 @@ fn repeat(what: &str, mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
 fn containerd_leaves_nothing_whoever_is_killed() -> Result<()> {
     let lab = Lab::start(&setting::cluster())?;
     let node = lab.node(NODE)?;
-    let boot = Boot::start(node, &Disk::of(node)?)?;
-    setting::apply(&boot, setting::POOLS)?;
+    let boot = setting::boot(node, setting::POOLS)?;
     let network = Conflist::new("dual", "eth0", DUAL).with_portmap();
     network.install(&boot, 10)?;
     let containerd = Mutex::new(Containerd::start(&boot, 1)?);
@@ -172,8 +171,7 @@ fn containerd_leaves_nothing_whoever_is_killed() -> Result<()> {
             *containerd = Containerd::start(&boot, 1)?;
         }
         for sandbox in cri.pod_sandboxes()? {
-            cri.stop_pod_sandbox(&sandbox)?;
-            cri.remove_pod_sandbox(&sandbox)?;
+            cri.end_pod_sandbox(&sandbox)?;
         }
         Ok(())
     })?;
@@ -184,8 +182,7 @@ fn containerd_leaves_nothing_whoever_is_killed() -> Result<()> {
 fn podman_leaves_nothing_whoever_is_killed() -> Result<()> {
     let lab = Lab::start(&setting::cluster())?;
     let node = lab.node(NODE)?;
-    let boot = Boot::start(node, &Disk::of(node)?)?;
-    setting::apply(&boot, setting::POOLS)?;
+    let boot = setting::boot(node, setting::POOLS)?;
     let network = Conflist::new("dual", "eth0", DUAL);
     network.install(&boot, 10)?;
     let podman = Podman::set_up(&boot)?;

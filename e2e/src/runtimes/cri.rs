@@ -75,6 +75,16 @@ impl Cri {
         self.runtime::<_, Nothing>("RemovePodSandbox", &Id { id: sandbox.to_owned() }).map(drop)
     }
 
+    /// Ends a sandbox and forgets it.
+    ///
+    /// # Errors
+    ///
+    /// The runtime's.
+    pub fn end_pod_sandbox(&self, sandbox: &str) -> Result<()> {
+        self.stop_pod_sandbox(sandbox)?;
+        self.remove_pod_sandbox(sandbox)
+    }
+
     /// A sandbox's addresses, the first one first.
     ///
     /// # Errors

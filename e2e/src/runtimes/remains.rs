@@ -41,6 +41,15 @@ impl Remains {
         let more = later.lines.difference(&self.lines).map(|line| format!("+ {line}"));
         less.chain(more).collect()
     }
+
+    /// # Errors
+    ///
+    /// Something has changed since: the error has each line of it.
+    pub fn ensure_unchanged(&self, boot: &Boot<'_>) -> Result<()> {
+        let changes = self.changes(&Self::of(boot)?);
+        ensure!(changes.is_empty(), "{changes:?}");
+        Ok(())
+    }
 }
 
 /// The network namespaces that the runtime has forgotten, once it has no pods left: killed, it

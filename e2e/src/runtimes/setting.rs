@@ -1,10 +1,14 @@
 //! The cluster that the runtimes' tests run in.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use crate::description::{Cloud, Cluster};
 use crate::lab::Lab;
-use crate::runtimes::boot::Boot;
+use crate::node::Node;
+use crate::runtimes::boot::{Boot, wait_for};
+use crate::runtimes::disk::Disk;
 use crate::seed;
 
 /// Pools `v4` and `v6` of NIC `eth0`, and `second` of `eth1`; none is a default.
@@ -21,6 +25,9 @@ pub const GATEWAY_V4: &str = "172.31.207.253";
 
 /// The gateway of the pool `v6`: the other node.
 pub const GATEWAY_V6: &str = "fd00:172::fd";
+
+/// On a machine that is emulated and busy.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A portmap whose ADD does not end.
 pub const STUCK_PORTMAP: &str = "#!/bin/sh
@@ -48,6 +55,29 @@ pub fn strict_cloud() -> Cluster {
 /// `ip` refuses.
 pub fn give_gateway(lab: &Lab) -> Result<()> {
     lab.node(OTHER_NODE)?.ip(&format!("address add {GATEWAY_V6}/64 dev eth0 nodad"))
+}
+
+/// A node that is up, with these pools.
+///
+/// # Errors
+///
+/// It does not come up, or `ipamctl` refuses them.
+pub fn boot<'lab>(node: &'lab Node, documents: &str) -> Result<Boot<'lab>> {
+    let boot = Boot::start(node, &Disk::of(node)?)?;
+    apply(&boot, documents)?;
+    Ok(boot)
+}
+
+/// Waits until [`STUCK_PORTMAP`] has its turn.
+///
+/// # Errors
+///
+/// It never has.
+pub fn wait_for_stuck_portmap(boot: &Boot<'_>) -> Result<()> {
+    wait_for("portmap's turn", PATIENCE, || {
+        let processes = boot.processes()?;
+        Ok(processes.values().any(|name| name == "tail").then_some(()))
+    })
 }
 
 /// `ipamctl apply` of these documents, as an operator does it on a node.
