@@ -3,18 +3,16 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use cni_net::sysctl::{self, Written};
 use cni_net::{
-    AddressOptions, Error, Link, Netlink, Netns, NewIpvlan, Operation, Route, Undo, UndoError,
+    AddressOptions, Change, Error, Netlink, Netns, NewIpvlan, Route, Undo, UndoError, sysctl,
 };
 use ipnet::IpNet;
 
 use crate::interrupt::{Interrupt, Interrupted};
-use crate::plan::{Need, Step};
+use crate::link;
+use crate::plan::{Need, Stage, Step};
 use crate::plugin::warn;
-
-/// The kind of link that this plugin makes and takes away, as the kernel names it.
-pub(crate) const IPVLAN: &str = "ipvlan";
+use crate::stopwatch::Stopwatch;
 
 /// The metric from which routes of further interfaces count: above every default of the kernel
 /// (IPv4: 0, IPv6: 1024).
@@ -38,17 +36,19 @@ pub(crate) struct Site<'a> {
     /// The pod's namespace, and a socket in it.
     pub(crate) pod: &'a Netns,
     pub(crate) inside: &'a mut Netlink,
+    /// The name of a link that cannot be made under its own, until it has that.
+    pub(crate) temporary: &'a str,
     /// How long an address that is in use is tried again: who had it may be on his way out, and
     /// the kernel takes namespaces away after their last user is gone.
     pub(crate) patience: Duration,
     pub(crate) interrupt: &'a Interrupt,
+    /// Where the time of the stages is noted.
+    pub(crate) stopwatch: &'a mut Stopwatch,
 }
 
 /// What a plan made.
 #[derive(Debug, Default)]
 pub(crate) struct Made {
-    /// The link as it is now.
-    pub(crate) link: Option<Link>,
     /// Places of routes in the result that have another metric than they asked for.
     pub(crate) metrics: Vec<(usize, u32)>,
 }
@@ -96,130 +96,166 @@ pub(crate) fn apply(steps: &[Step], site: &mut Site<'_>) -> Result<Made, Failed>
 
 fn perform<'a>(steps: &[Step], site: &mut Site<'a>, undo: &mut Undo<'a>) -> Result<Made, Why> {
     let mut made = Made::default();
-    let (pod, mut index) = (site.pod, 0);
-    for step in steps {
+    let mut index = 0;
+    for steps in steps.chunk_by(|one, next| one.stage() == next.stage()) {
         site.interrupt.check()?;
-        match step {
-            Step::Create { name, parent, mode, flag, mtu } => {
-                // A link that a killed ADD of this attachment left half-made.
-                remove(site.inside, name)?;
-                // Pushed first: if the new link cannot even be looked up, it goes by its name.
-                undo.push(format!("create {name}"), {
-                    let name = name.clone();
-                    move || remove(&mut pod.netlink()?, &name).map(drop)
-                });
-                site.outside.add_ipvlan(&NewIpvlan {
-                    name,
-                    parent: *parent,
-                    mode: *mode,
-                    flag: *flag,
-                    mtu: *mtu,
-                    netns: pod,
-                })?;
-                index = created(name, site.inside)?;
-            }
-            Step::Rename { from: _, to } => {
-                // Pushed first: the kernel may have renamed it though its answer was lost.
-                undo.push(format!("rename to {to}"), move || {
-                    pod.netlink()?.delete_link(index).map(drop)
-                });
-                site.inside.rename_link(index, to)?;
-            }
-            Step::Sysctl { key, value, need } => set(key, value, *need, pod, undo)?,
-            Step::Address { ifname: _, address } => add_address(index, *address, site)?,
-            Step::Up { ifname: _ } => site.inside.set_link_up(index)?,
-            Step::Route { ifname: _, position, route } => {
-                let metric = add_route(site.inside, &Route { index, ..route.clone() })?;
-                made.metrics.extend(metric.map(|metric| (*position, metric)));
-            }
+        let stage = steps[0].stage();
+        match stage {
+            Stage::Link => index = create_link(steps, site, undo)?,
+            Stage::Settings => set_all(steps, site.pod, undo)?,
+            Stage::Addresses => add_addresses(steps, index, site)?,
+            Stage::Routes => made.metrics = set_up(steps, index, site.inside)?,
         }
+        site.stopwatch.end(stage.name());
     }
-    made.link = site.inside.link_by_index(index)?;
     site.interrupt.check()?;
     Ok(made)
 }
 
-fn created(name: &str, inside: &mut Netlink) -> Result<u32, Error> {
-    let missing = || Error::Protocol {
-        operation: Operation::CreateIpvlan,
-        object: name.to_owned(),
-        reason: "the new link is not in the pod's namespace".into(),
-    };
-    inside.link(name)?.map(|link| link.index).ok_or_else(missing)
+fn create_link<'a>(steps: &[Step], site: &mut Site<'a>, undo: &mut Undo<'a>) -> Result<u32, Error> {
+    let mut made = 0;
+    for step in steps {
+        if let Step::Create { name, index, parent, mode, flag, mtu } = step {
+            let new = NewIpvlan {
+                name: site.temporary,
+                parent: *parent,
+                mode: *mode,
+                flag: *flag,
+                mtu: *mtu,
+                netns: site.pod,
+                index: Some(*index),
+            };
+            made = link::create(new, name, site, undo)?;
+        }
+    }
+    Ok(made)
 }
 
-/// Settings of the link go with it; one of another, like the loopback, is put back.
-fn set<'a>(
-    key: &str,
-    value: &'static str,
-    need: Need,
-    pod: &'a Netns,
-    undo: &mut Undo<'a>,
-) -> Result<(), Why> {
-    let before = pod.run(|| sysctl::read(key))?;
-    let written = match before {
-        // Pushed first: the value may be there though the answer was lost.
-        Ok(Some(previous)) => {
-            if key.contains("/lo/") && previous != value {
-                let key = key.to_owned();
-                undo.push(format!("set {key}"), move || {
-                    pod.run(|| sysctl::write(&key, &previous)).flatten().map(drop)
-                });
-            }
-            pod.run(|| sysctl::write(key, value))?
+/// A value that was wrong before, and what came of writing the right one.
+type Set = (Option<String>, Result<(), Error>);
+
+/// By one visit to the pod's namespace. Settings of the link go with it; one of another, like the
+/// loopback, is put back.
+fn set_all<'a>(steps: &[Step], pod: &'a Netns, undo: &mut Undo<'a>) -> Result<(), Why> {
+    let settings: Vec<(&str, &'static str, Need)> = steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Sysctl { key, value, need } => Some((key.as_str(), *value, *need)),
+            _ => None,
+        })
+        .collect();
+    let all: Vec<Set> =
+        pod.run(|| settings.iter().map(|(key, value, _)| set(key, value)).collect())?;
+    // The value may be there though its answer was lost.
+    for ((key, ..), (previous, _)) in settings.iter().zip(&all) {
+        if let Some(previous) = previous.clone().filter(|_| key.contains("/lo/")) {
+            let key = (*key).to_owned();
+            undo.push(format!("set {key}"), move || {
+                pod.run(|| sysctl::write(&key, &previous)).flatten().map(drop)
+            });
         }
-        Ok(None) => Ok(Written::NoIpv6),
-        Err(error) => Err(error),
-    };
-    match written {
-        Err(error) if need == Need::Should => {
-            warn(&error.to_string());
-            Ok(())
+    }
+    for ((_, _, need), (_, outcome)) in settings.iter().zip(all) {
+        match outcome {
+            Err(error) if *need == Need::Should => warn(&error.to_string()),
+            outcome => outcome?,
         }
-        written => Ok(written.map(drop)?),
+    }
+    Ok(())
+}
+
+fn set(key: &str, value: &str) -> Set {
+    match sysctl::read(key) {
+        // Without IPv6 there is nothing to set.
+        Ok(None) => (None, Ok(())),
+        Ok(Some(previous)) if previous == value => (None, Ok(())),
+        Ok(Some(previous)) => (Some(previous), sysctl::overwrite(key, value)),
+        Err(error) => (None, Err(error)),
     }
 }
 
-/// The cloud gave the address to this node alone: there is nobody to ask whether it is free, but
-/// the links of the same NIC.
-fn add_address(index: u32, address: IpNet, site: &mut Site<'_>) -> Result<(), Why> {
+/// The cloud gave the addresses to this node alone: there is nobody to ask whether they are free,
+/// but the links of the same NIC.
+fn add_addresses(steps: &[Step], index: u32, site: &mut Site<'_>) -> Result<(), Why> {
+    let mut missing: Vec<IpNet> = steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Address { ifname: _, address } => Some(*address),
+            _ => None,
+        })
+        .collect();
     let deadline = Instant::now() + site.patience;
     let mut pause = FIRST_PAUSE;
     loop {
-        match site.inside.add_address(index, address, AddressOptions { nodad: true }) {
-            Err(error) if error.errno() == Some(EADDRINUSE) => {
-                if Instant::now() + pause > deadline {
-                    return Err(Why::Busy(address.addr(), error));
-                }
-                std::thread::sleep(pause);
-                pause = (pause * 2).min(LONGEST_PAUSE);
-                site.interrupt.check()?;
+        let options = AddressOptions { nodad: true };
+        let add = |address: &IpNet| Change::AddAddress { index, address: *address, options };
+        let changes: Vec<_> = missing.iter().map(add).collect();
+        let mut busy = Vec::new();
+        for (address, outcome) in missing.iter().zip(site.inside.make_all(&changes)) {
+            match outcome {
+                Err(error) if error.errno() == Some(EADDRINUSE) => busy.push((*address, error)),
+                outcome => outcome?,
             }
-            outcome => return Ok(outcome?),
         }
+        missing = busy.iter().map(|(address, _)| *address).collect();
+        let Some((address, error)) = busy.into_iter().next() else {
+            return Ok(());
+        };
+        if Instant::now() + pause > deadline {
+            return Err(Why::Busy(address.addr(), error));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        site.interrupt.check()?;
     }
 }
 
-/// Adds a route, behind one that the pod has already by another interface: the first network of
-/// a pod keeps its default route, and a second one is there for whoever chooses it. Answers the
-/// metric if it is not the one that was asked for.
-fn add_route(inside: &mut Netlink, route: &Route) -> Result<Option<u32>, Error> {
-    match inside.add_route(route) {
-        Err(error) if error.errno() == Some(EEXIST) => {
-            let metric = Some(SECOND_CHOICE + route.index);
-            inside.add_route(&Route { metric, ..route.clone() })?;
-            Ok(metric)
+/// Sets the link up and adds its routes, each behind one that the pod has already by another
+/// interface: the first network of a pod keeps its default route, and a second one is there for
+/// whoever chooses it. Answers the places in the result of routes that got another metric than they
+/// asked for.
+fn set_up(steps: &[Step], index: u32, inside: &mut Netlink) -> Result<Vec<(usize, u32)>, Error> {
+    let mut metrics = Vec::new();
+    let mut up = steps.iter().any(|step| matches!(step, Step::Up { .. }));
+    let mut missing: Vec<(usize, Route)> = steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Route { ifname: _, position, route } => {
+                Some((*position, Route { index, ..route.clone() }))
+            }
+            _ => None,
+        })
+        .collect();
+    while up || !missing.is_empty() {
+        let changes: Vec<_> = up
+            .then_some(Change::SetLinkUp(index))
+            .into_iter()
+            .chain(missing.iter().map(|(_, route)| Change::AddRoute(route)))
+            .collect();
+        let mut outcomes = inside.make_all(&changes).into_iter();
+        if std::mem::take(&mut up) {
+            outcomes.next().transpose()?;
         }
-        outcome => outcome.map(|()| None),
+        let mut left: Vec<(usize, Route)> = Vec::new();
+        for ((position, route), outcome) in missing.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(()) => {}
+                Err(error) if error.errno() == Some(EEXIST) && left.is_empty() => {
+                    let metric = SECOND_CHOICE + index;
+                    if route.metric == Some(metric) {
+                        return Err(error);
+                    }
+                    metrics.push((position, metric));
+                    left.push((position, Route { metric: Some(metric), ..route }));
+                }
+                // It may need the one before.
+                Err(_) if !left.is_empty() => left.push((position, route)),
+                Err(error) => return Err(error),
+            }
+        }
+        missing = left;
     }
-}
-
-/// Deletes the link called `name` if it is an ipvlan link; `false` if there is none.
-pub(crate) fn remove(inside: &mut Netlink, name: &str) -> Result<bool, Error> {
-    match inside.link(name)? {
-        Some(link) if link.kind.as_deref() == Some(IPVLAN) => inside.delete_link(link.index),
-        _ => Ok(false),
-    }
+    Ok(metrics)
 }
 
 /// The pod's namespace for a DEL: `None` if it is gone, whatever stands at its path now.

@@ -4,8 +4,8 @@ use cni_net::{Link, Route};
 use cni_proto::{AddResult, Interface};
 use ipnet::IpNet;
 
-use crate::apply::IPVLAN;
 use crate::config::IpvlanConfig;
+use crate::link::IPVLAN;
 use crate::plan::gateway_of;
 
 /// What the pod has.

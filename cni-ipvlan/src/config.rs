@@ -23,6 +23,8 @@ pub(crate) struct IpvlanConfig {
     pub(crate) ipam: Ipam,
     /// `dns`, where it says anything: it takes the place of the IPAM plugin's.
     pub(crate) dns: Option<Dns>,
+    /// `debug`: a line on stderr says where the time of an ADD went.
+    pub(crate) debug: bool,
 }
 
 /// One way to say which NIC.
@@ -59,6 +61,8 @@ struct Raw {
     link_in_container: Option<bool>,
     #[serde(default)]
     dns: Option<Dns>,
+    #[serde(default)]
+    debug: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -98,8 +102,14 @@ impl IpvlanConfig {
             link_in_container,
             ipam: Ipam::new(config)?,
             dns: raw.dns.filter(|dns| *dns != Dns::default()),
+            debug: raw.debug == Some(true),
         })
     }
+}
+
+/// `debug`, for DEL.
+pub(crate) fn is_debug(config: &DelConfig) -> bool {
+    config.plugin::<Raw>().debug == Some(true)
 }
 
 fn parsed<T: std::str::FromStr<Err: fmt::Display>>(
@@ -187,6 +197,7 @@ mod tests {
                 link_in_container: false,
                 ipam: Ipam::Previous,
                 dns: None,
+                debug: false,
             }
         );
         let empty = r#","master":"","mode":"","mtu":0,"linkInContainer":false,"ipam":{},"dns":{}"#;
@@ -199,7 +210,7 @@ mod tests {
     fn every_field_is_read() {
         let read = config(
             r#","master":["ens6","eth1","00:16:3E:0A:00:07"],"mode":"l3s","flag":"private",
-               "mtu":1400,"LinkInContainer":true,"ipam":{"type":"static"},
+               "mtu":1400,"LinkInContainer":true,"debug":true,"ipam":{"type":"static"},
                "dns":{"nameservers":["10.0.0.2"]}"#,
         )
         .unwrap();
@@ -207,6 +218,7 @@ mod tests {
         assert_eq!(read.masters, [name("ens6"), name("eth1"), mac]);
         assert_eq!((read.mode, read.flag), (IpvlanMode::L3s, IpvlanFlag::Private));
         assert_eq!((read.mtu, read.link_in_container), (Some(1400), true));
+        assert!(read.debug);
         assert_eq!(read.ipam, Ipam::Delegated("static".into()));
         assert_eq!(read.dns.unwrap().nameservers, ["10.0.0.2"]);
         assert_eq!(config(r#","master":"eth0""#).unwrap().masters, [name("eth0")]);

@@ -3,6 +3,7 @@
 
 use std::io::{Write, stderr, stdin, stdout};
 use std::process::{ExitCode, exit};
+use std::time::Instant;
 
 use cni_proto::{Version, panic_object, serve};
 
@@ -11,12 +12,14 @@ mod apply;
 mod check;
 mod config;
 mod interrupt;
+mod link;
 mod master;
 mod place;
 mod plan;
 mod plugin;
 mod precheck;
 mod siblings;
+mod stopwatch;
 
 /// A plugin allocates a little and ends. The allocator of musl maps and unmaps a page at a time for
 /// that: a hundred of an ADD's system calls (benches/RESULTS.md, "How it was made fast").
@@ -28,5 +31,6 @@ fn main() -> ExitCode {
         drop(stdout().write_all(&panic_object(info, Version::NEWEST)));
         exit(1)
     }));
-    serve(&plugin::Ipvlan, std::env::vars_os(), &mut stdin(), &mut stdout(), &mut stderr()).into()
+    let plugin = plugin::Ipvlan { began: Instant::now() };
+    serve(&plugin, std::env::vars_os(), &mut stdin(), &mut stdout(), &mut stderr()).into()
 }

@@ -12,10 +12,15 @@ use crate::config::IpvlanConfig;
 /// One change, in the order in which the plan has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Create the link under its temporary name, directly in the pod's namespace.
-    Create { name: String, parent: u32, mode: IpvlanMode, flag: IpvlanFlag, mtu: Option<u32> },
-    /// Give it its final name, in the pod's namespace.
-    Rename { from: String, to: String },
+    /// Create the link, directly in the pod's namespace, with this name and number.
+    Create {
+        name: String,
+        index: u32,
+        parent: u32,
+        mode: IpvlanMode,
+        flag: IpvlanFlag,
+        mtu: Option<u32>,
+    },
     /// Set a value below `/proc/sys/net` of the pod.
     Sysctl { key: String, value: &'static str, need: Need },
     /// Add an address, with the prefix length of its subnet.
@@ -24,6 +29,40 @@ pub(crate) enum Step {
     Up { ifname: String },
     /// Add a route over it: the one at this place of the result.
     Route { ifname: String, position: usize, route: cni_net::Route },
+}
+
+/// Which steps are taken together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Link,
+    Settings,
+    Addresses,
+    Routes,
+}
+
+impl Stage {
+    /// As a phase of an ADD.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Link => "link",
+            Self::Settings => "settings",
+            Self::Addresses => "addresses",
+            Self::Routes => "routes",
+        }
+    }
+}
+
+impl Step {
+    /// Up and routes are one stage, and only when all addresses are there: what is announced on the
+    /// way up is what the link has by then.
+    pub(crate) fn stage(&self) -> Stage {
+        match self {
+            Self::Create { .. } => Stage::Link,
+            Self::Sysctl { .. } => Stage::Settings,
+            Self::Address { .. } => Stage::Addresses,
+            Self::Up { .. } | Self::Route { .. } => Stage::Routes,
+        }
+    }
 }
 
 /// What becomes of an ADD whose step cannot be done.
@@ -39,14 +78,13 @@ impl fmt::Display for Step {
     /// The same change as an iproute2 command.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Create { name, parent, mode, flag, mtu } => {
-                write!(f, "ip link add {name} netns POD link if{parent}")?;
+            Self::Create { name, index, parent, mode, flag, mtu } => {
+                write!(f, "ip link add {name} index {index} netns POD link if{parent}")?;
                 if let Some(mtu) = mtu {
                     write!(f, " mtu {mtu}")?;
                 }
                 write!(f, " type ipvlan mode {mode} {flag}")
             }
-            Self::Rename { from, to } => write!(f, "ip -n POD link set {from} name {to}"),
             Self::Sysctl { key, value, need: _ } => {
                 write!(f, "ip netns exec POD sysctl -w net/{key}={value}")
             }
@@ -82,21 +120,19 @@ impl fmt::Display for Step {
 pub(crate) fn plan(
     config: &IpvlanConfig,
     parent: &Link,
-    temporary: &str,
     ifname: &str,
+    index: u32,
     given: &AddResult,
 ) -> Vec<Step> {
     let name = || ifname.to_owned();
-    let mut steps = vec![
-        Step::Create {
-            name: temporary.to_owned(),
-            parent: parent.index,
-            mode: config.mode,
-            flag: config.flag,
-            mtu: config.mtu,
-        },
-        Step::Rename { from: temporary.to_owned(), to: name() },
-    ];
+    let mut steps = vec![Step::Create {
+        name: name(),
+        index,
+        parent: parent.index,
+        mode: config.mode,
+        flag: config.flag,
+        mtu: config.mtu,
+    }];
     steps.extend(settings(ifname, given));
     steps.extend(given.ips.iter().map(|ip| Step::Address { ifname: name(), address: ip.address }));
     steps.push(Step::Up { ifname: name() });
@@ -157,14 +193,29 @@ fn over_link(route: &Route, gateway: Option<IpAddr>) -> cni_net::Route {
     }
 }
 
-/// The name that the link has until it is whole. The same for every attempt of one attachment, so
-/// that a DEL finds what a killed ADD left, and at most 15 bytes long (`IFNAMSIZ`).
+/// A name for a link that cannot be made under its own, until it has that. The same for every attempt
+/// of one attachment, so that a DEL finds what a killed ADD left, and at most 15 bytes long
+/// (`IFNAMSIZ`).
 pub(crate) fn temporary_name(container: &str, ifname: &str) -> String {
+    format!("ipvl{:08x}", hash(container, ifname))
+}
+
+/// A number for the link. It must be free in the pod's namespace and in the master's (where the
+/// kernel counts from 1), so that it is one of sixteen million, far from those; 24 bits, for there
+/// are places with no more for it (`IP_MULTICAST_IF` of the BSDs). One that is taken costs a rename.
+pub(crate) fn chosen_index(container: &str, ifname: &str) -> u32 {
+    LEAST_INDEX + hash(container, ifname) % (MOST_INDEX - LEAST_INDEX + 1)
+}
+
+const LEAST_INDEX: u32 = 0x10_0000;
+const MOST_INDEX: u32 = 0xff_ffff;
+
+fn hash(container: &str, ifname: &str) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(container.as_bytes());
     hasher.update(&[0]);
     hasher.update(ifname.as_bytes());
-    format!("ipvl{:08x}", hasher.finalize())
+    hasher.finalize()
 }
 
 #[cfg(test)]
@@ -180,7 +231,7 @@ mod tests {
     }
 
     fn lines(config: &IpvlanConfig, given: &AddResult) -> Vec<String> {
-        let steps = plan(config, &link(2, "eth0"), "TEMP", "eth0", given);
+        let steps = plan(config, &link(2, "eth0"), "eth0", 77, given);
         steps.iter().map(ToString::to_string).collect()
     }
 
@@ -197,8 +248,7 @@ mod tests {
         assert_eq!(
             lines(&config(), &given),
             [
-                "ip link add TEMP netns POD link if2 type ipvlan mode l2 bridge",
-                "ip -n POD link set TEMP name eth0",
+                "ip link add eth0 index 77 netns POD link if2 type ipvlan mode l2 bridge",
                 "ip netns exec POD sysctl -w net/ipv4/conf/eth0/arp_notify=1",
                 "ip -n POD address add 172.31.199.185/20 dev eth0",
                 "ip -n POD link set eth0 up",
@@ -236,8 +286,7 @@ mod tests {
         assert_eq!(
             lines(&config, &given),
             [
-                "ip link add TEMP netns POD link if2 mtu 1400 type ipvlan mode l3 private",
-                "ip -n POD link set TEMP name eth0",
+                "ip link add eth0 index 77 netns POD link if2 mtu 1400 type ipvlan mode l3 private",
                 "ip netns exec POD sysctl -w net/ipv4/conf/eth0/arp_notify=1",
                 "ip netns exec POD sysctl -w net/ipv6/conf/lo/disable_ipv6=0",
                 "ip netns exec POD sysctl -w net/ipv6/conf/eth0/disable_ipv6=0",
@@ -262,5 +311,15 @@ mod tests {
         assert_eq!(name, temporary_name(&"f".repeat(64), "eth0"));
         assert_ne!(name, temporary_name(&"f".repeat(64), "net1"));
         assert_ne!(temporary_name("ab", "c"), temporary_name("a", "bc"));
+    }
+
+    #[test]
+    fn chosen_numbers_are_in_their_range_and_differ() {
+        let numbers: std::collections::BTreeSet<u32> =
+            (0..1000).map(|pod| chosen_index(&format!("{pod:064x}"), "eth0")).collect();
+        assert!(numbers.len() > 990, "{}", numbers.len());
+        assert!(numbers.iter().all(|number| (LEAST_INDEX..=MOST_INDEX).contains(number)));
+        assert_eq!(chosen_index("ab", "eth0"), chosen_index("ab", "eth0"));
+        assert_ne!(chosen_index("ab", "eth0"), chosen_index("ab", "net1"));
     }
 }

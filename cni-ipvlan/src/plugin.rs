@@ -1,20 +1,22 @@
 //! The verbs: decide, then touch the kernel, and on failure take both back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cni_net::{Netlink, Netns, Operation};
+use cni_net::{Link, Netlink, Netns, Operation};
 use cni_proto::{
     AddRequest, AddResult, CheckRequest, Code, DelRequest, Error, GcRequest, Interface, Plugin,
     StatusRequest,
 };
 
 use crate::addresses;
-use crate::apply::{Failed, IPVLAN, Made, Site, Why, apply, open_if_there, remove};
+use crate::apply::{Failed, Made, Site, Why, apply, open_if_there};
 use crate::check::{Found, differences};
-use crate::config::{Ipam, IpvlanConfig};
+use crate::config::{Ipam, IpvlanConfig, is_debug};
 use crate::interrupt::Interrupt;
+use crate::link::{IPVLAN, remove};
 use crate::place;
-use crate::plan::{plan, temporary_name};
+use crate::plan::{chosen_index, plan, temporary_name};
+use crate::stopwatch::Stopwatch;
 use crate::{master, precheck, siblings};
 
 /// The pod has a link of the requested name already.
@@ -34,7 +36,10 @@ const MOST_BUSY: u32 = 16;
 const EBUSY: i32 = 16;
 
 /// One ipvlan interface on the NIC of the node.
-pub(crate) struct Ipvlan;
+pub(crate) struct Ipvlan {
+    /// When the process did.
+    pub(crate) began: Instant,
+}
 
 impl Plugin for Ipvlan {
     fn name(&self) -> &'static str {
@@ -44,74 +49,23 @@ impl Plugin for Ipvlan {
     fn add(&self, request: &AddRequest) -> Result<AddResult, Error> {
         let interrupt = Interrupt::watch();
         let config = IpvlanConfig::new(&request.config)?;
-        let ifname = request.ifname.as_str();
-        let pod = pod(request)?;
-        let mut inside = pod.netlink().map_err(kernel)?;
-        let mut outside = namespace_of_master(&config, &pod)?;
-        let master = master::find(&config, request.config.prev_result.as_ref(), &mut outside)?;
-        let own = Netns::current().map_err(kernel)?;
-        let of_master = if config.link_in_container { &pod } else { &own };
-        let port = siblings::port(&master, (&mut outside, of_master), &request.netns);
-        if let Some(warning) = precheck::check(&config, &master, port.as_ref())? {
-            warn(&warning);
+        let mut stopwatch = Stopwatch::new(self.began);
+        stopwatch.end("parse");
+        let outcome = attach(&config, request, &interrupt, &mut stopwatch);
+        if config.debug {
+            warn(&format!("ADD {stopwatch}"));
         }
-        if inside.link(ifname).map_err(kernel)?.is_some() {
-            let path = request.netns.display();
-            let msg = format!("{path} has a link {ifname} already: DEL it first");
-            return Err(Error::new(LINK_EXISTS, msg));
-        }
-        let temporary = temporary_name(request.container.as_str(), ifname);
-        let mut given = addresses::add(&config.ipam, request, &interrupt)?;
-        let (mut patience, mut busy) = (FIRST_PATIENCE, 0);
-        loop {
-            let steps = plan(&config, &master, &temporary, ifname, &given);
-            let mut site = Site {
-                outside: &mut outside,
-                pod: &pod,
-                inside: &mut inside,
-                patience,
-                interrupt: &interrupt,
-            };
-            match apply(&steps, &mut site) {
-                Ok(made) => return Ok(result(request, &config, made, given)),
-                Err(Failed { why: Why::Busy(address, _), left })
-                    if left.is_empty() && busy < MOST_BUSY =>
-                {
-                    let seen = place::of(address);
-                    warn(&format!("{address} is in use: {seen}"));
-                    given = addresses::another(&config.ipam, request, address, &seen)
-                        .map_err(|error| in_use(error, address, &seen))?;
-                    (patience, busy) = (PATIENCE, busy + 1);
-                }
-                Err(Failed { why: Why::Refused(error), left })
-                    if is_master_busy(&error) && left.is_empty() =>
-                {
-                    let error = master_busy(&master, &mut outside);
-                    return Err(take_back(&config, request, error, Vec::new()));
-                }
-                Err(Failed { why, left }) => {
-                    let left = left.iter().map(ToString::to_string).collect();
-                    return Err(take_back(&config, request, of_why(why), left));
-                }
-            }
-        }
+        outcome
     }
 
     fn del(&self, request: &DelRequest) -> Result<(), Error> {
-        let netns = request.netns.as_deref().map(open_if_there);
-        if let Some(pod) = netns.transpose().map_err(kernel)?.flatten() {
-            // Never the links of the node itself: no ADD made them.
-            if request.netns_override || own()? != pod.id() {
-                let ifname = request.ifname.as_str();
-                let temporary = temporary_name(request.container.as_str(), ifname);
-                let mut inside = pod.netlink().map_err(kernel)?;
-                for name in [ifname, &temporary] {
-                    remove(&mut inside, name).map_err(kernel)?;
-                }
-            }
+        let mut stopwatch = Stopwatch::new(self.began);
+        stopwatch.end("parse");
+        let outcome = detach(request, &mut stopwatch);
+        if is_debug(&request.config) {
+            warn(&format!("DEL {stopwatch}"));
         }
-        // Last: while the link lives, its address must not be given to another pod.
-        addresses::del(request)
+        outcome
     }
 
     fn check(&self, request: &CheckRequest) -> Result<(), Error> {
@@ -125,7 +79,8 @@ impl Plugin for Ipvlan {
         let interface = result.interfaces.iter().find(is_it).ok_or_else(|| {
             differs(format!("of {sandbox} is not among the interfaces of prevResult"))
         })?;
-        let pod = pod(request)?;
+        let own = Netns::current().map_err(kernel)?;
+        let pod = pod(request, &own)?;
         let mut inside = pod.netlink().map_err(kernel)?;
         let Some(link) = inside.link(ifname).map_err(kernel)? else {
             return Err(differs(format!("is missing in {sandbox}")));
@@ -146,7 +101,6 @@ impl Plugin for Ipvlan {
         let netns_of_master = if config.link_in_container {
             None
         } else {
-            let own = Netns::current().map_err(kernel)?;
             inside.netns_number(&own).map_err(kernel)?
         };
         let found = Found { link, netns_of_master, addresses, routes };
@@ -179,11 +133,96 @@ impl Plugin for Ipvlan {
     }
 }
 
+fn attach(
+    config: &IpvlanConfig,
+    request: &AddRequest,
+    interrupt: &Interrupt,
+    stopwatch: &mut Stopwatch,
+) -> Result<AddResult, Error> {
+    let ifname = request.ifname.as_str();
+    let own = Netns::current().map_err(kernel)?;
+    let pod = pod(request, &own)?;
+    let mut inside = pod.netlink().map_err(kernel)?;
+    let mut outside = namespace_of_master(config, &pod)?;
+    let master = master::find(config, request.config.prev_result.as_ref(), &mut outside)?;
+    let of_master = if config.link_in_container { &pod } else { &own };
+    let port = siblings::port(&master, (&mut outside, of_master), &request.netns);
+    if let Some(warning) = precheck::check(config, &master, port.as_ref())? {
+        warn(&warning);
+    }
+    if inside.link(ifname).map_err(kernel)?.is_some() {
+        let path = request.netns.display();
+        let msg = format!("{path} has a link {ifname} already: DEL it first");
+        return Err(Error::new(LINK_EXISTS, msg));
+    }
+    stopwatch.end("precheck");
+    let mut given = addresses::add(&config.ipam, request, interrupt)?;
+    stopwatch.end("ipam");
+    let container = request.container.as_str();
+    let (index, temporary) = (chosen_index(container, ifname), temporary_name(container, ifname));
+    let (mut patience, mut busy) = (FIRST_PATIENCE, 0);
+    loop {
+        let steps = plan(config, &master, ifname, index, &given);
+        let mut site = Site {
+            outside: &mut outside,
+            pod: &pod,
+            inside: &mut inside,
+            temporary: &temporary,
+            patience,
+            interrupt,
+            stopwatch: &mut *stopwatch,
+        };
+        match apply(&steps, &mut site) {
+            Ok(made) => return Ok(result(request, config, &master, made, given)),
+            Err(Failed { why: Why::Busy(address, _), left })
+                if left.is_empty() && busy < MOST_BUSY =>
+            {
+                let seen = place::of(address);
+                warn(&format!("{address} is in use: {seen}"));
+                given = addresses::another(&config.ipam, request, address, &seen)
+                    .map_err(|error| in_use(error, address, &seen))?;
+                (patience, busy) = (PATIENCE, busy + 1);
+                stopwatch.end("ipam");
+            }
+            Err(Failed { why: Why::Refused(error), left })
+                if is_master_busy(&error) && left.is_empty() =>
+            {
+                let error = master_busy(&master, &mut outside);
+                return Err(take_back(config, request, error, Vec::new()));
+            }
+            Err(Failed { why, left }) => {
+                let left = left.iter().map(ToString::to_string).collect();
+                return Err(take_back(config, request, of_why(why), left));
+            }
+        }
+    }
+}
+
+fn detach(request: &DelRequest, stopwatch: &mut Stopwatch) -> Result<(), Error> {
+    let netns = request.netns.as_deref().map(open_if_there);
+    if let Some(pod) = netns.transpose().map_err(kernel)?.flatten() {
+        // Never the links of the node itself: no ADD made them.
+        if request.netns_override || own()? != pod.id() {
+            let ifname = request.ifname.as_str();
+            let temporary = temporary_name(request.container.as_str(), ifname);
+            let mut inside = pod.netlink().map_err(kernel)?;
+            for name in [ifname, &temporary] {
+                remove(&mut inside, name).map_err(kernel)?;
+            }
+        }
+    }
+    stopwatch.end("link");
+    // Last: while the link lives, its address must not be given to another pod.
+    let freed = addresses::del(request);
+    stopwatch.end("ipam");
+    freed
+}
+
 /// The namespace of an ADD or a CHECK, which is not the plugin's own.
-fn pod(request: &AddRequest) -> Result<Netns, Error> {
+fn pod(request: &AddRequest, own: &Netns) -> Result<Netns, Error> {
     let invalid = |msg: String| Error::new(Code::INVALID_NETNS, msg);
     let pod = Netns::open(&request.netns).map_err(|error| invalid(error.to_string()))?;
-    if !request.netns_override && own()? == pod.id() {
+    if !request.netns_override && own.id() == pod.id() {
         let path = request.netns.display();
         return Err(invalid(format!("CNI_NETNS {path} is the plugin's own network namespace")));
     }
@@ -223,7 +262,7 @@ fn is_master_busy(error: &cni_net::Error) -> bool {
     )
 }
 
-fn master_busy(master: &cni_net::Link, outside: &mut Netlink) -> Error {
+fn master_busy(master: &Link, outside: &mut Netlink) -> Error {
     // What cannot be listed is not named.
     let macvlans = outside.macvlan_links().unwrap_or_default();
     let port_of = master.master.and_then(|index| outside.link_by_index(index).ok().flatten());
@@ -253,6 +292,7 @@ fn take_back(
 fn result(
     request: &AddRequest,
     config: &IpvlanConfig,
+    master: &Link,
     made: Made,
     mut given: AddResult,
 ) -> AddResult {
@@ -263,11 +303,11 @@ fn result(
         result.routes.clear();
     }
     let index = result.interfaces.len();
-    let link = made.link;
     result.interfaces.push(Interface {
         name: request.ifname.as_str().to_owned(),
-        mac: link.as_ref().and_then(|link| link.mac).map(|mac| mac.to_string()),
-        mtu: link.map(|link| link.mtu),
+        // As an ipvlan link is made (`ipvlan_link_new` in `drivers/net/ipvlan/ipvlan_main.c`).
+        mac: master.mac.map(|mac| mac.to_string()),
+        mtu: Some(config.mtu.unwrap_or(master.mtu)),
         sandbox: Some(request.netns.display().to_string()),
         ..Interface::default()
     });

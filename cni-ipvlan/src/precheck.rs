@@ -102,6 +102,7 @@ pub(crate) mod tests {
             link_in_container: false,
             ipam: Ipam::Own,
             dns: None,
+            debug: false,
         }
     }
 

@@ -3,14 +3,13 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
 };
 
 use crate::{
-    Family, Netlink, RouteScope,
+    Change, Family, Netlink, RouteScope,
     error::{Context, Operation, Result},
 };
 
@@ -68,20 +67,7 @@ impl Netlink {
         address: IpNet,
         options: AddressOptions,
     ) -> Result<()> {
-        // Not rtnetlink's builder: that one always sets a broadcast address.
-        let mut message = AddressMessage::default();
-        message.header.index = index;
-        message.header.prefix_len = address.prefix_len();
-        message.header.family = Family::of(address.addr()).into();
-        if options.nodad && address.addr().is_ipv6() {
-            message.header.flags = AddressHeaderFlags::Nodad;
-        }
-        message.attributes.push(AddressAttribute::Local(address.addr()));
-        message.attributes.push(AddressAttribute::Address(address.addr()));
-        let object = format_args!("{address} to link {index}");
-        let context = Context::new(Operation::AddAddress, &object);
-        let message = RouteNetlinkMessage::NewAddress(message);
-        self.change(message, NLM_F_CREATE | NLM_F_EXCL, context)
+        self.make(&Change::AddAddress { index, address, options })
     }
 
     /// The addresses of a link, of both families, link-local ones too.
@@ -124,6 +110,21 @@ impl Netlink {
         }
         Ok(all)
     }
+}
+
+/// The message that adds an address.
+pub(crate) fn message(index: u32, address: IpNet, options: AddressOptions) -> AddressMessage {
+    // Not rtnetlink's builder: that one always sets a broadcast address.
+    let mut message = AddressMessage::default();
+    message.header.index = index;
+    message.header.prefix_len = address.prefix_len();
+    message.header.family = Family::of(address.addr()).into();
+    if options.nodad && address.addr().is_ipv6() {
+        message.header.flags = AddressHeaderFlags::Nodad;
+    }
+    message.attributes.push(AddressAttribute::Local(address.addr()));
+    message.attributes.push(AddressAttribute::Address(address.addr()));
+    message
 }
 
 fn address(message: &AddressMessage) -> Option<IpNet> {

@@ -44,7 +44,7 @@ pub enum IpvlanFlag {
 /// An ipvlan link to create.
 #[derive(Debug, Clone, Copy)]
 pub struct NewIpvlan<'a> {
-    /// Its name: one that neither namespace has, see [`Netlink::add_ipvlan`].
+    /// Its name: one that the pod has not, see [`Netlink::add_ipvlan`].
     pub name: &'a str,
     /// The index of the parent, in the socket's namespace.
     pub parent: u32,
@@ -56,18 +56,25 @@ pub struct NewIpvlan<'a> {
     pub mtu: Option<u32>,
     /// Where the link is to be.
     pub netns: &'a Netns,
+    /// Its number, which neither namespace has; `None` leaves it to the kernel.
+    pub index: Option<u32>,
 }
 
 impl Netlink {
     /// Creates an ipvlan link, down and without addresses, directly in its namespace.
     ///
-    /// Depending on its version the kernel checks the name in the socket's namespace, where an
-    /// `eth0` is likely, so create under a random name, then find the link by that name and
-    /// rename it, both through a socket of [`Netns::netlink`].
+    /// With an `index` the name is that in the pod, and nothing has to be looked for afterwards:
+    /// the kernel asks by that number, and not by name, whether the link is there already
+    /// (`__rtnl_newlink` in `net/core/rtnetlink.c`). Without one, before 6.14, it looks for the name
+    /// in the socket's namespace, where an `eth0` is likely: then create under a name that nothing
+    /// has, find the link by that name and rename it, both through a socket of [`Netns::netlink`].
+    /// Renaming waits for every processor (`dev_change_name` in `net/core/dev.c`): it costs more
+    /// than all else.
     ///
     /// # Errors
     /// `EOPNOTSUPP`: the kernel has no ipvlan. `EBUSY`: the parent already carries macvlan, a
-    /// bridge, or a bond. `EEXIST`: the name is taken, try another. `ENODEV`: no such parent.
+    /// bridge, or a bond; or the pod has a link of that number. `EEXIST`: the name is taken, or the
+    /// number in the socket's namespace, try another. `ENODEV`: no such parent.
     pub fn add_ipvlan(&mut self, new: &NewIpvlan<'_>) -> Result<()> {
         let mode = match new.mode {
             IpvlanMode::L2 => IpVlanMode::L2,
@@ -84,6 +91,9 @@ impl Netlink {
             .setns_by_fd(new.netns.as_fd().as_raw_fd());
         if let Some(mtu) = new.mtu {
             link = link.mtu(mtu);
+        }
+        if let Some(index) = new.index {
+            link = link.index(index);
         }
         let object = format_args!("{} on parent {}", new.name, new.parent);
         let context = Context::new(Operation::CreateIpvlan, &object);

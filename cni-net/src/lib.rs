@@ -8,7 +8,8 @@
 //!   and a receive on a plain socket ([`Netlink`]). There is nothing to wait for and nothing that
 //!   could hang. Messages are built and read by the rust-netlink crates.
 //! - **Few round trips.** A link is asked for by name or index, not looked for in a dump. It is
-//!   created in its namespace, not moved there. What must be listed is filtered by the kernel.
+//!   created in its namespace, not moved there, and by its name, not renamed. What must be listed is
+//!   filtered by the kernel. Changes go to it together ([`Netlink::make_all`]).
 //! - **Nobody is ever in the wrong namespace.** Entering one changes the whole thread, so that only
 //!   a thread that does nothing else does it ([`Netns::run`]). A socket belongs to the
 //!   namespace it was opened in, so one entry is enough ([`Netns::netlink`]) and the rest is done
@@ -28,7 +29,9 @@
 //! ```no_run
 //! use std::path::Path;
 //!
-//! use cni_net::{AddressOptions, IpvlanFlag, IpvlanMode, Netlink, Netns, NewIpvlan, Route, Undo};
+//! use cni_net::{
+//!     AddressOptions, Change, IpvlanFlag, IpvlanMode, Netlink, Netns, NewIpvlan, Route, Undo,
+//! };
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let pod = &Netns::open(Path::new("/run/netns/pod"))?;
@@ -36,24 +39,27 @@
 //! let mut inside = pod.netlink()?;
 //! let parent = host.link("ens6")?.ok_or("no link ens6")?;
 //!
-//! let temporary = "ipvl1f83a2";
+//! let index = 0x5f_0001;
 //! let mut undo = Undo::new(|error| eprintln!("{error}"));
 //! host.add_ipvlan(&NewIpvlan {
-//!     name: temporary,
+//!     name: "eth0",
 //!     parent: parent.index,
 //!     mode: IpvlanMode::L2,
 //!     flag: IpvlanFlag::Bridge,
 //!     mtu: None,
 //!     netns: pod,
+//!     index: Some(index),
 //! })?;
-//! let link = inside.link(temporary)?.ok_or("the new link is gone")?;
-//! undo.push("create link", move || pod.netlink()?.delete_link(link.index).map(|_| ()));
+//! undo.push("create link", move || pod.netlink()?.delete_link(index).map(|_| ()));
 //!
-//! inside.rename_link(link.index, "eth0")?;
-//! inside.add_address(link.index, "10.0.3.7/24".parse()?, AddressOptions::default())?;
-//! inside.set_link_up(link.index)?;
-//! let gateway = "10.0.3.1".parse()?;
-//! inside.add_route(&Route::new("0.0.0.0/0".parse()?, Some(gateway), link.index))?;
+//! let (address, options) = ("10.0.3.7/24".parse()?, AddressOptions::default());
+//! let route = Route::new("0.0.0.0/0".parse()?, Some("10.0.3.1".parse()?), index);
+//! let changes = [
+//!     Change::AddAddress { index, address, options },
+//!     Change::SetLinkUp(index),
+//!     Change::AddRoute(&route),
+//! ];
+//! inside.make_all(&changes).into_iter().collect::<Result<(), _>>()?;
 //! undo.commit();
 //! # Ok(())
 //! # }
@@ -63,6 +69,7 @@
 mod addr;
 mod answer;
 mod census;
+mod change;
 mod door;
 mod error;
 mod family;
@@ -91,6 +98,7 @@ mod veth;
 
 pub use addr::{Address, AddressOptions};
 pub use census::{Census, CensusOptions, Interface, LiveNetns, OpenFiles, Place, WholeCensus};
+pub use change::Change;
 pub use error::{Error, Operation, Result};
 pub use family::Family;
 pub use gap::{CensusGap, IncompleteCensus};

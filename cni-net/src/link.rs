@@ -1,6 +1,5 @@
 //! A network device: found, listed, renamed, set up, deleted.
 
-use netlink_packet_core::DefaultNla;
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{InfoData, InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage},
@@ -9,7 +8,7 @@ use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 use rustix::io::Errno;
 
 use crate::{
-    IpvlanFlag, IpvlanMode, MacAddr, Netlink,
+    Change, IpvlanFlag, IpvlanMode, MacAddr, Netlink,
     error::{Context, Operation, Result},
     ipvlan,
 };
@@ -150,9 +149,7 @@ impl Netlink {
     /// # Errors
     /// `ENODEV` when the link is gone; `ENETDOWN` where its parent must be up first.
     pub fn set_link_up(&mut self, index: u32) -> Result<()> {
-        let message = LinkUnspec::new_with_index(index).up().build();
-        let context = Context::new(Operation::SetLinkUp, &index);
-        self.change(RouteNetlinkMessage::SetLink(message), 0, context)
+        self.make(&Change::SetLinkUp(index))
     }
 
     /// Gives a link another link-layer address.
@@ -171,14 +168,7 @@ impl Netlink {
     /// # Errors
     /// `ERANGE`: above 255 bytes. `ENODEV`: no such link.
     pub fn set_link_alias(&mut self, index: u32, alias: &str) -> Result<()> {
-        let object = format_args!("{index} to {alias}");
-        let context = Context::new(Operation::SetLinkAlias, &object);
-        if alias.contains('\0') {
-            return Err(context.invalid("an alias cannot have a NUL"));
-        }
-        // Without the NUL that the message crate would add, and that counts.
-        let attribute = LinkAttribute::Other(DefaultNla::new(IFLA_IFALIAS, alias.into()));
-        self.set_link(index, attribute, context)
+        self.make(&Change::SetLinkAlias { index, alias })
     }
 
     /// Sets how many packets wait to be sent on a link at most.
@@ -218,7 +208,7 @@ impl Netlink {
 }
 
 /// `include/uapi/linux/if_link.h`.
-const IFLA_IFALIAS: u16 = 20;
+pub(crate) const IFLA_IFALIAS: u16 = 20;
 
 /// The counters are most of a link's description, and nobody here reads them.
 fn without_statistics() -> LinkAttribute {

@@ -2,7 +2,6 @@
 
 use std::{fmt, net::IpAddr};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
@@ -10,7 +9,7 @@ use netlink_packet_route::{
 use rustix::io::Errno;
 
 use crate::{
-    Family, MacAddr, Netlink,
+    Change, Family, MacAddr, Netlink,
     error::{Context, Operation, Result},
 };
 
@@ -39,6 +38,15 @@ pub struct NeighbourEntry {
     pub permanent: bool,
 }
 
+impl Neighbour {
+    pub(crate) fn message(&self) -> NeighbourMessage {
+        let mut message = about(self.address, self.index);
+        message.header.state = NeighbourState::Permanent;
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(self.mac.0.to_vec()));
+        message
+    }
+}
+
 impl fmt::Display for Neighbour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {} on link {}", self.address, self.mac, self.index)
@@ -52,12 +60,7 @@ impl Netlink {
     /// # Errors
     /// `ENODEV`: no such link. `EINVAL`: the link has no link-layer addresses of six bytes.
     pub fn replace_neighbour(&mut self, neighbour: &Neighbour) -> Result<()> {
-        let mut message = about(neighbour.address, neighbour.index);
-        message.header.state = NeighbourState::Permanent;
-        message.attributes.push(NeighbourAttribute::LinkLayerAddress(neighbour.mac.0.to_vec()));
-        let context = Context::new(Operation::ReplaceNeighbour, neighbour);
-        let message = RouteNetlinkMessage::NewNeighbour(message);
-        self.change(message, NLM_F_CREATE | NLM_F_REPLACE, context)
+        self.make(&Change::ReplaceNeighbour(neighbour))
     }
 
     /// Forgets what is known about an address on a link. `false` when nothing was, or the link is

@@ -5,14 +5,14 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 
 use crate::{
     error::{Context, Result},
-    socket::Conversation,
+    socket::{Conversation, Request},
 };
 
 /// A blocking rtnetlink socket. It speaks about the network namespace it was opened in, for as
 /// long as it lives and whatever thread uses it.
 ///
 /// Every method is one request and its answer: two system calls, more only for a dump that does
-/// not fit one datagram.
+/// not fit one datagram. Several changes take no more by [`Netlink::make_all`].
 #[derive(Debug)]
 pub struct Netlink {
     conversation: Conversation,
@@ -41,6 +41,14 @@ impl Netlink {
         #[cfg(feature = "fault-injection")]
         crate::fault::lose_if_chosen(fate, context)?;
         Ok(())
+    }
+
+    /// Sends all at once; the last of them asks for an acknowledgement.
+    pub(crate) fn send_all(
+        &mut self,
+        requests: Vec<Request<'_, RouteNetlinkMessage>>,
+    ) -> Vec<Result<()>> {
+        self.conversation.send_all(requests)
     }
 
     /// Asks for one object.

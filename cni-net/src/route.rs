@@ -6,7 +6,6 @@ use std::{
 };
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     route::{
@@ -18,7 +17,7 @@ use rtnetlink::RouteMessageBuilder;
 use rustix::io::Errno;
 
 use crate::{
-    Family, Netlink,
+    Change, Family, Netlink,
     error::{Context, Operation, Result},
 };
 
@@ -85,7 +84,7 @@ impl Route {
         }
     }
 
-    fn message(&self, context: Context<'_>) -> Result<RouteMessage> {
+    pub(crate) fn message(&self, context: Context<'_>) -> Result<RouteMessage> {
         if self.source.is_some_and(|source| Family::of(source) != Family::of(self.dst.addr())) {
             return Err(context.invalid("its source is of another family than its destination"));
         }
@@ -218,9 +217,7 @@ impl Netlink {
     /// (IPv4) or `EHOSTUNREACH` (IPv6): the gateway is not on the link, see [`Route::onlink`].
     /// `ENETDOWN`: the link is down.
     pub fn add_route(&mut self, route: &Route) -> Result<()> {
-        let context = Context::new(Operation::AddRoute, route);
-        let message = RouteNetlinkMessage::NewRoute(route.message(context)?);
-        self.change(message, NLM_F_CREATE | NLM_F_EXCL, context)
+        self.make(&Change::AddRoute(route))
     }
 
     /// Adds a route, in the place of the one to that destination with that metric in that table,
@@ -234,9 +231,7 @@ impl Netlink {
     /// # Errors
     /// As [`Netlink::add_route`], but for `EEXIST`.
     pub fn replace_route(&mut self, route: &Route) -> Result<()> {
-        let context = Context::new(Operation::ReplaceRoute, route);
-        let message = RouteNetlinkMessage::NewRoute(route.message(context)?);
-        self.change(message, NLM_F_CREATE | NLM_F_REPLACE, context)
+        self.make(&Change::ReplaceRoute(route))
     }
 
     /// Deletes a route. `false` when there is none, which leaves nothing to do.

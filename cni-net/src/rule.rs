@@ -3,7 +3,6 @@
 use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage},
@@ -11,7 +10,7 @@ use netlink_packet_route::{
 use rustix::io::Errno;
 
 use crate::{
-    Family, Mark, Netlink,
+    Change, Family, Mark, Netlink,
     error::{Context, Operation, Result},
 };
 
@@ -42,7 +41,7 @@ impl Rule {
         Self { family, priority, from: None, to: None, mark: None, table, protocol: None }
     }
 
-    fn message(&self, context: Context<'_>) -> Result<RuleMessage> {
+    pub(crate) fn message(&self, context: Context<'_>) -> Result<RuleMessage> {
         let mut message = RuleMessage::default();
         message.header.family = self.family.into();
         message.header.action = RuleAction::ToTable;
@@ -124,9 +123,7 @@ impl Netlink {
     /// [`Error::Invalid`](crate::Error::Invalid): its addresses are of the other family.
     /// `EAFNOSUPPORT`: the kernel runs without that family.
     pub fn add_rule(&mut self, rule: &Rule) -> Result<bool> {
-        let context = Context::new(Operation::AddRule, rule);
-        let message = RouteNetlinkMessage::NewRule(rule.message(context)?);
-        match self.change(message, NLM_F_CREATE | NLM_F_EXCL, context) {
+        match self.make(&Change::AddRule(rule)) {
             Ok(()) => Ok(true),
             Err(error) if error.is(Errno::EXIST) => Ok(false),
             Err(error) => Err(error),

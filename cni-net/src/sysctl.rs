@@ -52,6 +52,15 @@ pub fn write(key: &str, value: &str) -> Result<Written> {
     if previous.split_whitespace().eq(value.split_whitespace()) {
         return Ok(Written::Unchanged);
     }
+    overwrite(key, value)?;
+    Ok(Written::Changed { previous })
+}
+
+/// Sets a value without a look at what is there, for who has [`read`](read()) it.
+///
+/// # Errors
+/// As [`write`](write()).
+pub fn overwrite(key: &str, value: &str) -> Result<()> {
     let object = format_args!("{key} = {value}");
     let context = Context::new(Operation::WriteSysctl, &object);
     #[cfg(feature = "fault-injection")]
@@ -59,7 +68,7 @@ pub fn write(key: &str, value: &str) -> Result<Written> {
     fs::write(path(key, context)?, value).map_err(|error| context.io(&error))?;
     #[cfg(feature = "fault-injection")]
     crate::fault::lose_if_chosen(fate, context)?;
-    Ok(Written::Changed { previous })
+    Ok(())
 }
 
 const ROOT: &str = "/proc/sys/net";

@@ -9,7 +9,7 @@ use namespace::{TestNetns, errno};
 
 fn new<'a>(name: &'a str, parent: u32, netns: &'a Netns) -> NewIpvlan<'a> {
     let (mode, flag) = (IpvlanMode::L2, IpvlanFlag::Bridge);
-    NewIpvlan { name, parent, mode, flag, mtu: None, netns }
+    NewIpvlan { name, parent, mode, flag, mtu: None, netns, index: None }
 }
 
 #[test]
@@ -116,4 +116,25 @@ fn a_missing_parent_is_enodev() {
     let (host, pod) = (TestNetns::with_parent(), TestNetns::new());
     let result = host.netlink().add_ipvlan(&new("eth0", 4711, &pod.open()));
     assert_eq!(errno(&result), Errno::NODEV);
+}
+
+/// The number is the link's, and it keeps the kernel from asking for the name in the wrong place.
+#[test]
+fn a_number_lets_the_link_have_a_name_that_the_parents_namespace_has_too() {
+    let (host, pod) = (TestNetns::with_parent(), TestNetns::new());
+    let (mut outside, mut inside, netns) = (host.netlink(), pod.netlink(), pod.open());
+    let parent = outside.link("up0").unwrap().unwrap().index;
+    let numbered = NewIpvlan { index: Some(0x5f_0001), ..new("up0", parent, &netns) };
+    outside.add_ipvlan(&numbered).unwrap();
+    let link = inside.link("up0").unwrap().unwrap();
+    assert_eq!((link.index, link.parent), (0x5f_0001, Some(parent)));
+    // The kernel's own numbers go on as before.
+    outside.add_ipvlan(&new("other", parent, &netns)).unwrap();
+    assert_eq!(inside.link("other").unwrap().unwrap().index, 2);
+
+    let taken = outside.add_ipvlan(&NewIpvlan { name: "third", ..numbered });
+    assert_eq!(errno(&taken), Errno::BUSY);
+    let of_parent = NewIpvlan { index: Some(parent), ..new("third", parent, &netns) };
+    assert_eq!(errno(&outside.add_ipvlan(&of_parent)), Errno::EXIST);
+    assert_eq!(inside.link("third").unwrap(), None);
 }

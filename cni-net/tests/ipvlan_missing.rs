@@ -21,6 +21,7 @@ fn a_kernel_without_ipvlan_is_named_with_the_remedy() {
         flag: IpvlanFlag::Bridge,
         mtu: None,
         netns: &pod.open(),
+        index: None,
     });
     let Some(refused) = refused else {
         result.unwrap();

@@ -50,6 +50,7 @@ mod env;
 mod error;
 mod id;
 mod in_use;
+mod phases;
 mod request;
 mod result;
 mod serve;
@@ -60,6 +61,7 @@ pub use args::CniArgs;
 pub use config::{DelConfig, NetworkConfig};
 pub use error::{Code, Error};
 pub use id::{ContainerId, IfName, InvalidName, NetworkName};
+pub use phases::Phases;
 pub use request::{
     AddRequest, AttachmentRequest, CheckRequest, DelRequest, GcRequest, StatusRequest,
     ValidAttachment,

@@ -32,6 +32,7 @@ pub(crate) enum Kernel {
 const TABLE: &[(&str, &str, Kernel)] = &[
     ("cni-net", "addr", Kernel::Host),
     ("cni-net", "census", Kernel::Host),
+    ("cni-net", "change", Kernel::Host),
     ("cni-net", "link", Kernel::Host),
     ("cni-net", "neighbour", Kernel::Host),
     ("cni-net", "netns", Kernel::Host),
