@@ -1,0 +1,392 @@
+//! The plugin's own part of the network configuration.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use cni_proto::{Code, DelConfig, Error, IfName, NetworkConfig};
+use ipam_core::Family;
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::mark::Mark;
+use crate::numbers::{DEFAULT_HOST_TABLE, LAST_ORDINAL, REPLY_TABLE};
+use crate::pattern::LinkPattern;
+
+/// What a configuration says about the pod's traffic, every value valid and every default filled
+/// in.
+///
+/// The fields are the peer's (Spiderpool's coordinator), with its names and defaults; what the peer
+/// asks of its agent has to be written down here. `mark`, `dataDir`, `hostInterfaceExclude` and
+/// `detect` are ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoordinatorConfig {
+    /// `mode`.
+    pub mode: WantedMode,
+    /// `tunePodRoutes`: whether a further NIC gets source rules, and only one NIC keeps its default
+    /// route in the main table.
+    pub tune_pod_routes: bool,
+    /// `podDefaultRouteNIC`: the NIC of the pod that keeps its default route in the main table;
+    /// `None` for the one that has it there.
+    pub default_route_nic: Option<String>,
+    /// `podDefaultCniNic`: the name of the pod's first NIC.
+    pub first_nic: String,
+    /// `overlayPodCIDR`, `serviceCIDR` and `hijackCIDR`: what the pod reaches by way of its node,
+    /// in this order, each destination once.
+    pub hijacked: Vec<Hijacked>,
+    /// `policyRoutes`.
+    pub policy_routes: Vec<PolicyRoute>,
+    /// `hostRuleTable`: the node's table with a route to each pod.
+    pub host_table: u32,
+    /// `podRPFilter`: the pod's `rp_filter`; `None` leaves it alone.
+    pub rp_filter: Option<u8>,
+    /// `txQueueLen`: of the pod's NIC, in packets; `None` leaves it alone.
+    pub tx_queue_len: Option<u32>,
+    /// `vethLinkAddress`: one more address of the pod, on the veth.
+    pub veth_address: Option<IpAddr>,
+    /// `vethMTU`: of both ends, in bytes; `None` is as the pod's NIC.
+    pub veth_mtu: Option<u32>,
+    /// `mark`: of connections that came in by the veth.
+    pub mark: Mark,
+    /// `dataDir`: the database's directory.
+    pub data_dir: PathBuf,
+    /// `hostInterfaceExclude`: links of the node whose addresses are not the node's for its pods.
+    pub host_interface_exclude: Vec<LinkPattern>,
+    /// `detect`.
+    pub detect: Detect,
+}
+
+/// `mode`: how the pod's traffic reaches its node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WantedMode {
+    /// `auto`: underlay for the pod's first NIC and where a veth of ours is, else overlay.
+    #[default]
+    Auto,
+    /// `underlay`: by a veth pair of ours.
+    Underlay,
+    /// `overlay`: by the pod's first NIC, a veth of another plugin.
+    Overlay,
+    /// `disabled`, `disable`: nothing is done.
+    Disabled,
+}
+
+/// `detect`: how a second owner of the pod's address is looked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Detect {
+    /// `auto`: by the cloud's metadata where there is a cloud, else by ARP and neighbour discovery.
+    #[default]
+    Auto,
+    /// `metadata`: by the cloud's metadata only.
+    Metadata,
+    /// `arp`: by ARP and neighbour discovery only.
+    Arp,
+    /// `off`: not at all.
+    Off,
+}
+
+/// A destination that the pod reaches by way of its node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hijacked {
+    /// Without host bits.
+    pub cidr: IpNet,
+    /// Whether it is of `serviceCIDR`: without a way there no Service works.
+    pub service: bool,
+}
+
+/// A route of the pod that is written in the configuration, over the NIC at hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyRoute {
+    /// Without host bits.
+    pub dst: IpNet,
+    /// The next hop, of the same family.
+    pub gw: IpAddr,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Raw {
+    #[serde(default)]
+    mode: Option<String>,
+    #[serde(default, rename = "tunePodRoutes")]
+    tune_pod_routes: Option<bool>,
+    #[serde(default, rename = "podDefaultRouteNIC")]
+    pod_default_route_nic: Option<String>,
+    #[serde(default, rename = "podDefaultCniNic")]
+    pod_default_cni_nic: Option<String>,
+    #[serde(default, rename = "overlayPodCIDR")]
+    overlay_pod_cidr: Option<Vec<String>>,
+    #[serde(default, rename = "serviceCIDR")]
+    service_cidr: Option<Vec<String>>,
+    #[serde(default, rename = "hijackCIDR")]
+    hijack_cidr: Option<Vec<String>>,
+    #[serde(default, rename = "policyRoutes")]
+    policy_routes: Option<Vec<RawPolicyRoute>>,
+    #[serde(default, rename = "hostRuleTable")]
+    host_rule_table: Option<i64>,
+    #[serde(default, rename = "podRPFilter")]
+    pod_rp_filter: Option<i64>,
+    #[serde(default, rename = "txQueueLen")]
+    tx_queue_len: Option<i64>,
+    #[serde(default, rename = "vethLinkAddress")]
+    veth_link_address: Option<String>,
+    #[serde(default, rename = "vethMTU")]
+    veth_mtu: Option<i64>,
+    #[serde(default, rename = "podMACPrefix")]
+    pod_mac_prefix: Option<String>,
+    #[serde(default)]
+    mark: Option<TextOrNumber>,
+    #[serde(default, rename = "hostInterfaceExclude")]
+    host_interface_exclude: Option<Vec<String>>,
+    #[serde(default)]
+    detect: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawPolicyRoute {
+    #[serde(default)]
+    dst: String,
+    #[serde(default)]
+    gw: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "it must be a number, or a text as \"0x80/0x80\"")]
+enum TextOrNumber {
+    Number(u32),
+    Text(String),
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct OfPlace {
+    #[serde(default, rename = "dataDir")]
+    data_dir: Option<PathBuf>,
+}
+
+/// The chart's: where a node-local DNS cache listens.
+const DEFAULT_HIJACKED: &str = "169.254.0.0/16";
+
+impl CoordinatorConfig {
+    /// Reads and checks the fields. The peer's fields without an effect (`hostRPFilter`,
+    /// `detectGateway`, `detectIPConflict`, `detectOptions`, `multusNicPrefix`, `logOptions`, …)
+    /// are tolerated, as any unknown one.
+    ///
+    /// # Errors
+    ///
+    /// Code 7 with field, value, limit and remedy: the configuration has to change.
+    pub fn new(config: &NetworkConfig) -> Result<Self, Error> {
+        let raw: Raw = config.plugin()?;
+        if let Some(prefix) = raw.pod_mac_prefix.filter(|prefix| !prefix.is_empty()) {
+            let reason = "an ipvlan link has the MAC of its NIC, which the cloud knows, and cannot \
+                          be given another: leave it out";
+            return Err(invalid("podMACPrefix", prefix, reason));
+        }
+        let mark = match raw.mark {
+            None => Mark::default(),
+            Some(TextOrNumber::Number(number)) => parsed("mark", &number.to_string())?,
+            Some(TextOrNumber::Text(text)) if text.is_empty() => Mark::default(),
+            Some(TextOrNumber::Text(text)) => parsed("mark", &text)?,
+        };
+        let exclude = raw
+            .host_interface_exclude
+            .map(|names| names.iter().map(|name| parsed("hostInterfaceExclude", name)).collect());
+        let first_nic = raw.pod_default_cni_nic.filter(|name| !name.is_empty());
+        let first_nic = first_nic.unwrap_or_else(|| "eth0".to_owned());
+        let veth_address = raw.veth_link_address.filter(|text| !text.is_empty());
+        Ok(Self {
+            mode: word("mode", raw.mode.as_deref(), &MODES)?,
+            tune_pod_routes: raw.tune_pod_routes.unwrap_or(true),
+            default_route_nic: raw
+                .pod_default_route_nic
+                .filter(|name| !name.is_empty())
+                .map(|name| link("podDefaultRouteNIC", name))
+                .transpose()?,
+            first_nic: link("podDefaultCniNic", first_nic)?,
+            hijacked: hijacked([
+                ("overlayPodCIDR", raw.overlay_pod_cidr.unwrap_or_default()),
+                ("serviceCIDR", raw.service_cidr.unwrap_or_default()),
+                ("hijackCIDR", raw.hijack_cidr.unwrap_or_else(|| vec![DEFAULT_HIJACKED.into()])),
+            ])?,
+            policy_routes: raw
+                .policy_routes
+                .unwrap_or_default()
+                .iter()
+                .map(PolicyRoute::new)
+                .collect::<Result<_, _>>()?,
+            host_table: host_table(raw.host_rule_table)?,
+            rp_filter: rp_filter(raw.pod_rp_filter)?,
+            tx_queue_len: tx_queue_len(raw.tx_queue_len)?,
+            veth_address: veth_address.map(|text| link_address(&text)).transpose()?,
+            veth_mtu: veth_mtu(raw.veth_mtu)?,
+            mark,
+            data_dir: data_dir(config.plugin()?)?,
+            host_interface_exclude: exclude.transpose()?.unwrap_or_else(LinkPattern::defaults),
+            detect: word("detect", raw.detect.as_deref(), &DETECTS)?,
+        })
+    }
+
+    /// `dataDir` for a DEL: nothing but the place of the records is needed then, and nothing else
+    /// of the configuration can make a DEL fail.
+    pub fn data_dir_of_del(config: &DelConfig) -> PathBuf {
+        data_dir(config.plugin()).unwrap_or_else(|_| cni_ipam::DEFAULT_DATA_DIR.into())
+    }
+}
+
+const MODES: [(&str, WantedMode); 5] = [
+    ("auto", WantedMode::Auto),
+    ("underlay", WantedMode::Underlay),
+    ("overlay", WantedMode::Overlay),
+    ("disabled", WantedMode::Disabled),
+    // The peer's plugin and its resource definition differ in this word.
+    ("disable", WantedMode::Disabled),
+];
+
+const DETECTS: [(&str, Detect); 4] = [
+    ("auto", Detect::Auto),
+    ("metadata", Detect::Metadata),
+    ("arp", Detect::Arp),
+    ("off", Detect::Off),
+];
+
+fn invalid(field: &str, value: impl fmt::Debug, reason: impl fmt::Display) -> Error {
+    Error::new(Code::INVALID_CONFIG, format!("{field} {value:?}: {reason}"))
+}
+
+fn parsed<T: FromStr<Err: fmt::Display>>(field: &str, text: &str) -> Result<T, Error> {
+    // What is parsed here says the text in its own errors.
+    text.parse().map_err(|error| Error::new(Code::INVALID_CONFIG, format!("{field}: {error}")))
+}
+
+fn word<T: Copy + Default>(
+    field: &str,
+    text: Option<&str>,
+    words: &[(&str, T)],
+) -> Result<T, Error> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(T::default());
+    };
+    let known = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+    let found = words.iter().find(|(word, _)| *word == text);
+    found
+        .map(|(_, value)| *value)
+        .ok_or_else(|| invalid(field, text, format_args!("it must be one of {}", known())))
+}
+
+fn link(field: &str, name: String) -> Result<String, Error> {
+    if IfName::new(&*name).is_ok() {
+        return Ok(name);
+    }
+    let rule = "the name of a link has 1 to 15 bytes and neither '/', ':' nor white space";
+    Err(invalid(field, name, rule))
+}
+
+/// A CIDR, or an address that stands for itself alone; host bits are cut off.
+fn cidr(field: &str, text: &str) -> Result<IpNet, Error> {
+    let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let net = net
+        .map_err(|_| invalid(field, text, "it must be a CIDR, as 10.233.0.0/18, or an address"))?;
+    if net.prefix_len() == 0 {
+        let reason = "this is every destination, which is for podDefaultRouteNIC to decide: name \
+                      the networks that are meant";
+        return Err(invalid(field, text, reason));
+    }
+    Ok(net.trunc())
+}
+
+fn hijacked(lists: [(&str, Vec<String>); 3]) -> Result<Vec<Hijacked>, Error> {
+    let mut all: Vec<Hijacked> = Vec::new();
+    for (field, texts) in lists {
+        let service = field == "serviceCIDR";
+        for text in texts {
+            let cidr = cidr(field, &text)?;
+            match all.iter_mut().find(|known| known.cidr == cidr) {
+                Some(known) => known.service |= service,
+                None => all.push(Hijacked { cidr, service }),
+            }
+        }
+    }
+    Ok(all)
+}
+
+impl PolicyRoute {
+    fn new(raw: &RawPolicyRoute) -> Result<Self, Error> {
+        let dst = cidr("policyRoutes: dst", &raw.dst)?;
+        let gw = raw.gw.parse::<IpAddr>();
+        let gw = gw.map_err(|_| {
+            invalid("policyRoutes: gw", &raw.gw, "it must be an address, the next hop")
+        })?;
+        if Family::of(gw) != Family::of(dst.addr()) {
+            let reason = format!("dst {dst} is of the other family: write one route per family");
+            return Err(invalid("policyRoutes: gw", &raw.gw, reason));
+        }
+        Ok(Self { dst, gw })
+    }
+}
+
+fn host_table(number: Option<i64>) -> Result<u32, Error> {
+    let Some(number) = number else { return Ok(DEFAULT_HOST_TABLE) };
+    let table = u32::try_from(number).ok().filter(|table| !matches!(table, 0 | 253..=255));
+    table.ok_or_else(|| {
+        let reason = "it must be from 1 to 4294967295, and none of the kernel's own tables 253 to \
+                      255, since every route in it is a pod's: leave it out for 500";
+        invalid("hostRuleTable", number, reason)
+    })
+}
+
+fn rp_filter(number: Option<i64>) -> Result<Option<u8>, Error> {
+    match number {
+        None => Ok(Some(0)),
+        Some(..0) => Ok(None),
+        Some(number @ 0..=2) => Ok(u8::try_from(number).ok()),
+        Some(number) => {
+            let reason = "it must be 0 (off), 1 (strict), 2 (loose) or negative, which leaves the \
+                          pod's value alone";
+            Err(invalid("podRPFilter", number, reason))
+        }
+    }
+}
+
+fn tx_queue_len(number: Option<i64>) -> Result<Option<u32>, Error> {
+    let Some(number) = number else { return Ok(None) };
+    // The kernel's `dev_change_tx_queue_len` takes an unsigned int.
+    let packets = u32::try_from(number).map_err(|_| {
+        let reason = "it must be from 0, which leaves it alone, to 4294967295 packets";
+        invalid("txQueueLen", number, reason)
+    })?;
+    Ok(Some(packets).filter(|packets| *packets > 0))
+}
+
+/// What IPv4 needs (RFC 791, section 3.2), and the longest that an IPv4 packet can be.
+const MTUS: std::ops::RangeInclusive<u32> = 68..=65535;
+
+fn veth_mtu(number: Option<i64>) -> Result<Option<u32>, Error> {
+    let Some(number) = number.filter(|number| *number != 0) else { return Ok(None) };
+    let mtu = u32::try_from(number).ok().filter(|mtu| MTUS.contains(mtu));
+    mtu.map(Some).ok_or_else(|| {
+        let reason = "it must be 0, which is the MTU of the pod's NIC, or from 68 to 65535 bytes \
+                      (from 1280 for IPv6)";
+        invalid("vethMTU", number, reason)
+    })
+}
+
+fn link_address(text: &str) -> Result<IpAddr, Error> {
+    let address = text.parse::<IpAddr>().ok();
+    let usable = |address: &IpAddr| {
+        !(address.is_unspecified() || address.is_loopback() || address.is_multicast())
+    };
+    address.filter(usable).ok_or_else(|| {
+        let reason = "it must be one unicast address without a prefix length, as 169.254.200.1";
+        invalid("vethLinkAddress", text, reason)
+    })
+}
+
+fn data_dir(raw: OfPlace) -> Result<PathBuf, Error> {
+    let given = raw.data_dir.filter(|path| !path.as_os_str().is_empty());
+    let path = given.unwrap_or_else(|| cni_ipam::DEFAULT_DATA_DIR.into());
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    Err(invalid("dataDir", path, "it must be an absolute path, as every plugin's on the node"))
+}
+
+// The tables of NICs must not reach that of replies: ordinals begin at 1.
+const _: () = assert!(REPLY_TABLE + (LAST_ORDINAL as u32) < 253);

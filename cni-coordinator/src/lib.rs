@@ -1,0 +1,52 @@
+//! Service, `NodePort`, node and multi-NIC traffic of a pod on an underlay NIC, as a plan.
+//!
+//! A pod on ipvlan does not reach its own node, passes by kube-proxy, and answers by its NIC whom
+//! the node sent to it. This crate computes what has to be done about it in the pod and on the
+//! node, after the main plugin of a chain: a veth pair, routes over it, marks on connections that
+//! come in by it, and rules where the pod has several NICs.
+//!
+//! It is pure. A [`Scene`] is what was found, a [`CoordinatorConfig`] what is wanted, [`plan()`] the
+//! steps from one to the other; whoever performs them asks nobody for anything else. What was done
+//! is a [`Wiring`], from which alone it can be done again ([`host_steps`]) and undone ([`unplan`]).
+//!
+//! ```
+//! use cni_coordinator::{CoordinatorConfig, Scene, plan};
+//! use cni_proto::NetworkConfig;
+//!
+//! # fn example(scene: &Scene) -> Result<(), Box<dyn std::error::Error>> {
+//! let text = br#"{"cniVersion":"1.1.0","name":"ipvlan-eth0","type":"cni-coordinator",
+//!     "serviceCIDR":["10.233.0.0/18"]}"#;
+//! let config = CoordinatorConfig::new(&NetworkConfig::parse(text)?)?;
+//! for step in plan(&config, scene)?.steps {
+//!     println!("{step}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+#![warn(clippy::unwrap_used)]
+
+mod command;
+mod config;
+mod mark;
+mod mode;
+pub mod numbers;
+mod pattern;
+mod plan;
+mod scene;
+mod step;
+mod subject;
+mod tuning;
+mod veth;
+mod wiring;
+
+pub use config::{CoordinatorConfig, Detect, Hijacked, PolicyRoute, WantedMode};
+pub use mark::{Mark, MarkError};
+pub use mode::{Mode, Turn, turn};
+pub use pattern::{LinkPattern, LinkPatternError};
+pub use plan::{Plan, PlanError, plan};
+pub use scene::{NodeLink, NodeScene, PodLink, PodScene, Scene};
+pub use step::{
+    Change, Ingredient, Marks, Need, Neighbour, Place, Route, Rule, Step, UnknownIngredient, Veth,
+};
+pub use veth::{ALIAS_PREFIX, POD_END, VethPair};
+pub use wiring::{Wiring, WiringError, host_steps, unplan};
