@@ -141,6 +141,7 @@ impl Plugin for Ipvlan {
             return Err(differs("has no master any more".to_owned()));
         };
         let addresses = inside.addresses(link.index).map_err(kernel)?;
+        let addresses = addresses.into_iter().map(|address| address.net).collect();
         let routes = inside.routes(None).map_err(kernel)?;
         let netns_of_master = if config.link_in_container {
             None

@@ -89,20 +89,8 @@ pub(crate) mod tests {
     use crate::config::Ipam;
 
     pub(crate) fn link(index: u32, name: &str) -> Link {
-        Link {
-            index,
-            name: name.into(),
-            kind: None,
-            mac: None,
-            mtu: 1500,
-            up: true,
-            carrier: true,
-            master: None,
-            parent: None,
-            parent_netns: None,
-            ipvlan_mode: None,
-            ipvlan_flag: None,
-        }
+        let name = name.into();
+        Link { index, name, mtu: 1500, up: true, carrier: true, ..Link::default() }
     }
 
     pub(crate) fn config() -> IpvlanConfig {

@@ -10,7 +10,7 @@ use netlink_packet_route::{
 };
 
 use crate::{
-    Netlink,
+    Family, Netlink, RouteScope,
     error::{Context, Operation, Result},
 };
 
@@ -20,6 +20,38 @@ pub struct AddressOptions {
     /// IPv6: usable at once, without the second of duplicate address detection (RFC 4862 §5.4);
     /// for an address that is known to be given to nobody else. IPv4 has no such wait.
     pub nodad: bool,
+}
+
+/// An address of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// The address, with the prefix length of its subnet.
+    pub net: IpNet,
+    /// The link that has it.
+    pub index: u32,
+    /// How far it is good; of IPv6 too.
+    pub scope: RouteScope,
+    /// IPv6: not yet usable, duplicate address detection is at work.
+    pub tentative: bool,
+    /// IPv6: never usable, since another node has it.
+    pub duplicate: bool,
+    /// Nothing new is sent from it.
+    pub deprecated: bool,
+}
+
+impl Address {
+    fn read(message: &AddressMessage) -> Option<Self> {
+        // Flags above the eighth are in the attribute only; these are all below.
+        let flags = message.header.flags;
+        Some(Self {
+            net: address(message)?,
+            index: message.header.index,
+            scope: RouteScope(message.header.scope.into()),
+            tentative: flags.contains(AddressHeaderFlags::Tentative),
+            duplicate: flags.contains(AddressHeaderFlags::Dadfailed),
+            deprecated: flags.contains(AddressHeaderFlags::Deprecated),
+        })
+    }
 }
 
 impl Netlink {
@@ -40,10 +72,7 @@ impl Netlink {
         let mut message = AddressMessage::default();
         message.header.index = index;
         message.header.prefix_len = address.prefix_len();
-        message.header.family = match address {
-            IpNet::V4(_) => AddressFamily::Inet,
-            IpNet::V6(_) => AddressFamily::Inet6,
-        };
+        message.header.family = Family::of(address.addr()).into();
         if options.nodad && address.addr().is_ipv6() {
             message.header.flags = AddressHeaderFlags::Nodad;
         }
@@ -60,27 +89,27 @@ impl Netlink {
     /// # Errors
     /// `ENODEV`: no such link. (A kernel before 4.20 filters nothing and so misses no link: there
     /// the list is empty.)
-    pub fn addresses(&mut self, index: u32) -> Result<Vec<IpNet>> {
+    pub fn addresses(&mut self, index: u32) -> Result<Vec<Address>> {
         let mut message = AddressMessage::default();
         message.header.index = index;
         let context = Context::new(Operation::ListAddresses, &index);
         self.dump(&RouteNetlinkMessage::GetAddress(message), context, |message| match message {
             // A kernel without strict checking answers with the addresses of all links.
             RouteNetlinkMessage::NewAddress(message) if message.header.index == index => {
-                address(&message)
+                Address::read(&message)
             }
             _ => None,
         })
     }
 
-    /// Every address of the namespace with the index of its link, of both families, those of the
-    /// loopback and link-local ones too. Two dumps: where the link is known, ask for its own.
+    /// Every address of the namespace, of both families, those of the loopback and link-local ones
+    /// too. Two dumps: where the link is known, ask for its own.
     ///
     /// # Errors
     /// The kernel's errno.
-    pub fn all_addresses(&mut self) -> Result<Vec<(u32, IpNet)>> {
+    pub fn all_addresses(&mut self) -> Result<Vec<Address>> {
         let mut all = Vec::new();
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        for family in Family::ALL.map(AddressFamily::from) {
             let mut message = AddressMessage::default();
             message.header.family = family;
             let context = Context::new(Operation::ListAddresses, &"the namespace");
@@ -88,7 +117,7 @@ impl Netlink {
             all.extend(self.dump(&get, context, |message| match message {
                 // A kernel without that family answers with those of all others.
                 RouteNetlinkMessage::NewAddress(message) if message.header.family == family => {
-                    Some((message.header.index, address(&message)?))
+                    Address::read(&message)
                 }
                 _ => None,
             })?);

@@ -10,7 +10,7 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
-    CensusGap, IncompleteCensus, Link, Netlink, NetnsId,
+    Address, CensusGap, IncompleteCensus, Link, Netlink, NetnsId,
     door::Door,
     error::Result,
     gap::Watch,
@@ -295,13 +295,13 @@ fn look(
 fn interfaces(netlink: Result<Netlink>) -> Result<Vec<Interface>> {
     let mut netlink = netlink?;
     let mut by_index: BTreeMap<u32, Vec<IpNet>> = BTreeMap::new();
-    for (index, address) in netlink.all_addresses()? {
-        let every_namespace_has_it = match address.addr() {
+    for Address { index, net, .. } in netlink.all_addresses()? {
+        let every_namespace_has_it = match net.addr() {
             IpAddr::V4(v4) => v4.is_loopback(),
             IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
         };
         if !every_namespace_has_it {
-            by_index.entry(index).or_default().push(address);
+            by_index.entry(index).or_default().push(net);
         }
     }
     if by_index.is_empty() {

@@ -4,6 +4,8 @@ use std::{fmt, io};
 
 use rustix::io::Errno;
 
+use crate::remedy::remedy;
+
 /// The answer of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -74,6 +76,11 @@ impl Error {
         }
     }
 
+    /// Whether this is the kernel's reason.
+    pub(crate) fn is(&self, errno: Errno) -> bool {
+        self.errno() == Some(errno.raw_os_error())
+    }
+
     /// What the operator or the caller can do, where that is known.
     pub fn remedy(&self) -> Option<&'static str> {
         match self {
@@ -96,13 +103,30 @@ pub enum Operation {
     ListLinks,
     CreateIpvlan,
     CreateMacvlan,
+    CreateVeth,
     RenameLink,
     SetLinkUp,
+    SetLinkMac,
+    SetLinkAlias,
+    SetTxQueueLen,
     DeleteLink,
     AddAddress,
     ListAddresses,
     AddRoute,
+    ReplaceRoute,
+    DeleteRoute,
+    FindRoute,
     ListRoutes,
+    AddRule,
+    DeleteRule,
+    ListRules,
+    ReplaceNeighbour,
+    DeleteNeighbour,
+    ListNeighbours,
+    PutNftTable,
+    CheckNftTable,
+    DeleteNftTable,
+    ReadNftTable,
     ReadSysctl,
     WriteSysctl,
 }
@@ -118,75 +142,34 @@ impl fmt::Display for Operation {
             Self::ListLinks => "list links of",
             Self::CreateIpvlan => "create ipvlan",
             Self::CreateMacvlan => "create macvlan",
+            Self::CreateVeth => "create veth",
             Self::RenameLink => "rename link",
             Self::SetLinkUp => "set up link",
+            Self::SetLinkMac => "set MAC address of link",
+            Self::SetLinkAlias => "set alias of link",
+            Self::SetTxQueueLen => "set transmit queue length of link",
             Self::DeleteLink => "delete link",
             Self::AddAddress => "add address",
             Self::ListAddresses => "list addresses of",
             Self::AddRoute => "add route",
+            Self::ReplaceRoute => "replace route",
+            Self::DeleteRoute => "delete route",
+            Self::FindRoute => "find route to",
             Self::ListRoutes => "list routes of",
+            Self::AddRule => "add rule",
+            Self::DeleteRule => "delete rule",
+            Self::ListRules => "list rules of",
+            Self::ReplaceNeighbour => "replace neighbour",
+            Self::DeleteNeighbour => "delete neighbour",
+            Self::ListNeighbours => "list neighbours on",
+            Self::PutNftTable => "put nft table",
+            Self::CheckNftTable => "check nft table",
+            Self::DeleteNftTable => "delete nft table",
+            Self::ReadNftTable => "read nft table",
             Self::ReadSysctl => "read sysctl",
             Self::WriteSysctl => "write sysctl",
         })
     }
-}
-
-/// Sources: `drivers/net/ipvlan/ipvlan_main.c`, `net/core/rtnetlink.c`, `net/ipv4/fib_semantics.c`,
-/// `net/ipv6/{route,addrconf}.c`.
-fn remedy(operation: Operation, errno: i32) -> Option<&'static str> {
-    use Operation as Op;
-    Some(match (operation, Errno::from_raw_os_error(errno)) {
-        (Op::FindNetns | Op::OpenNetns, Errno::PERM | Errno::ACCESS) => {
-            "looking into other processes needs root (CAP_SYS_PTRACE)"
-        }
-        (Op::EnterNetns, Errno::PERM) => "entering a namespace needs CAP_SYS_ADMIN",
-        (Op::OpenNetns, Errno::NOENT) => "the namespace is gone, or its mount is not visible here",
-        (Op::WriteSysctl, Errno::PERM | Errno::ACCESS | Errno::ROFS) => {
-            "writing needs root and a writable /proc/sys"
-        }
-        (_, Errno::PERM) => "this needs CAP_NET_ADMIN in the network namespace it is done in",
-        (Op::CreateIpvlan, Errno::OPNOTSUPP) => {
-            "this kernel has no ipvlan: `modprobe ipvlan` (Ubuntu has it in package \
-             linux-modules-extra-$(uname -r)), or a kernel with CONFIG_IPVLAN"
-        }
-        (Op::CreateMacvlan, Errno::OPNOTSUPP) => {
-            "this kernel has no macvlan: `modprobe macvlan`, or a kernel with CONFIG_MACVLAN"
-        }
-        (Op::CreateIpvlan, Errno::BUSY) => {
-            "the parent is already used by macvlan, a bridge, a bond or the like: give ipvlan a \
-             network card of its own"
-        }
-        (Op::CreateMacvlan, Errno::BUSY) => {
-            "the parent is already used by ipvlan, a bridge, a bond or the like"
-        }
-        (Op::CreateIpvlan | Op::CreateMacvlan, Errno::EXIST) => {
-            "the name is taken, in the target namespace or (the kernel looks there too) in this \
-             one: create under a name that nothing has, then rename"
-        }
-        (Op::CreateIpvlan | Op::CreateMacvlan, Errno::NODEV) => "the parent link does not exist",
-        (Op::CreateIpvlan | Op::CreateMacvlan, Errno::INVAL | Errno::RANGE) => {
-            "check the link's name (1 to 15 bytes) and that the mtu is not above the parent's"
-        }
-        (Op::RenameLink, Errno::EXIST) => "a link of that name already exists in this namespace",
-        (Op::AddAddress, Errno::EXIST) => "the link already has this address",
-        (Op::AddAddress, Errno::ADDRINUSE) => {
-            "another ipvlan link of the same parent still has this address, in whatever \
-             namespace: remove that link, or give another address"
-        }
-        (Op::AddAddress, Errno::ACCESS) => {
-            "IPv6 is disabled on this link: net.ipv6.conf.<link>.disable_ipv6 must be 0"
-        }
-        (Op::AddAddress | Op::AddRoute, Errno::OPNOTSUPP | Errno::AFNOSUPPORT) => {
-            "this kernel was started without that address family (ipv6.disable=1)"
-        }
-        (Op::AddRoute, Errno::EXIST) => "a route to this destination already exists in the table",
-        (Op::AddRoute, Errno::NETUNREACH | Errno::HOSTUNREACH) => {
-            "the gateway is not in a subnet of this link: add a route to it first, or mark the \
-             route onlink"
-        }
-        (Op::AddRoute, Errno::NETDOWN) => "the link must be up before it can have routes",
-        _ => return None,
-    })
 }
 
 /// An operation and its object, from which an error is made only when there is one.
@@ -220,6 +203,15 @@ impl<'a> Context<'a> {
     pub(crate) fn protocol(self, reason: impl Into<String>) -> Error {
         let Self { operation, object } = self;
         Error::Protocol { operation, object: object.to_string(), reason: reason.into() }
+    }
+
+    /// The error of another request, which befell this one too.
+    pub(crate) fn like(self, error: &Error) -> Error {
+        match error {
+            Error::Refused { errno, kernel_text, .. } => self.refused(*errno, kernel_text.clone()),
+            Error::Protocol { reason, .. } => self.protocol(reason.clone()),
+            error => self.protocol(error.to_string()),
+        }
     }
 
     pub(crate) fn invalid(self, reason: &'static str) -> Error {
@@ -270,19 +262,5 @@ mod tests {
             message(Operation::SetLinkUp, Errno::NODEV, None),
             "set up link OBJECT: No such device (errno 19)"
         );
-    }
-
-    #[test]
-    fn the_remedy_depends_on_the_operation() {
-        let ipvlan = message(Operation::CreateIpvlan, Errno::BUSY, None);
-        assert!(ipvlan.contains("used by macvlan"), "{ipvlan}");
-        let macvlan = message(Operation::CreateMacvlan, Errno::BUSY, None);
-        assert!(macvlan.contains("used by ipvlan"), "{macvlan}");
-        let address = message(Operation::AddAddress, Errno::ADDRINUSE, None);
-        assert!(address.contains("same parent"), "{address}");
-        let enter = message(Operation::EnterNetns, Errno::PERM, None);
-        assert!(enter.contains("CAP_SYS_ADMIN"), "{enter}");
-        let link = message(Operation::SetLinkUp, Errno::PERM, None);
-        assert!(link.contains("CAP_NET_ADMIN"), "{link}");
     }
 }

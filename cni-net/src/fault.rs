@@ -7,6 +7,8 @@ use std::sync::{
 
 use rustix::io::Errno;
 
+use crate::error::{Context, Result};
+
 /// The environment variable with the number of the request that fails, counted from 1: `7` is
 /// refused unasked, `7+` is done and its answer lost.
 const VARIABLE: &str = "CNI_NET_FAULT";
@@ -19,8 +21,25 @@ pub(crate) enum Fate {
     AnswerLost,
 }
 
-/// The fate of the next request of this process: a netlink request or a write to a sysctl.
-pub(crate) fn next() -> Fate {
+/// Fails if the next request of this process is to be refused; else answers what becomes of it.
+pub(crate) fn refuse_if_chosen(context: Context<'_>) -> Result<Fate> {
+    match next() {
+        Fate::Refused => Err(context.errno(ERRNO)),
+        fate => Ok(fate),
+    }
+}
+
+/// Fails if the answer to a request that was served is to be lost.
+pub(crate) fn lose_if_chosen(fate: Fate, context: Context<'_>) -> Result<()> {
+    match fate {
+        Fate::AnswerLost => Err(context.protocol("the answer was lost")),
+        _ => Ok(()),
+    }
+}
+
+/// The fate of the next request of this process: a netlink request, a transaction of `nf_tables` or
+/// a write to a sysctl.
+fn next() -> Fate {
     static CHOSEN: LazyLock<Option<(u32, Fate)>> = LazyLock::new(|| {
         let text = std::env::var(VARIABLE).ok()?;
         let (number, fate) = match text.strip_suffix('+') {
@@ -41,4 +60,4 @@ pub(crate) fn next() -> Fate {
 }
 
 /// What an injected refusal answers: nothing else in this crate makes an `EUCLEAN`.
-pub(crate) const ERRNO: Errno = Errno::UCLEAN;
+const ERRNO: Errno = Errno::UCLEAN;

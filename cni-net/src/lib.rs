@@ -61,9 +61,11 @@
 #![warn(clippy::unwrap_used)]
 
 mod addr;
+mod answer;
 mod census;
 mod door;
 mod error;
+mod family;
 #[cfg(feature = "fault-injection")]
 mod fault;
 mod gap;
@@ -71,23 +73,38 @@ mod ipvlan;
 mod link;
 mod mac;
 mod macvlan;
+mod mark;
 mod mountinfo;
+mod neighbour;
+mod netlink;
 mod netns;
+mod nftables;
 mod nsfs;
+mod remedy;
+mod reply_marks;
 mod route;
+mod rule;
 mod socket;
 pub mod sysctl;
 mod undo;
+mod veth;
 
-pub use addr::AddressOptions;
+pub use addr::{Address, AddressOptions};
 pub use census::{Census, CensusOptions, Interface, LiveNetns, OpenFiles, Place, WholeCensus};
 pub use error::{Error, Operation, Result};
+pub use family::Family;
 pub use gap::{CensusGap, IncompleteCensus};
 pub use ipvlan::{IpvlanFlag, IpvlanMode, NewIpvlan, UnknownIpvlanFlag, UnknownIpvlanMode};
 pub use link::Link;
 pub use mac::{MacAddr, MacAddrError};
 pub use macvlan::NewMacvlan;
+pub use mark::{Mark, MarkError};
+pub use neighbour::{Neighbour, NeighbourEntry};
+pub use netlink::Netlink;
 pub use netns::{Netns, NetnsId};
+pub use nftables::Nftables;
+pub use reply_marks::ReplyMarks;
 pub use route::{Route, RouteScope};
-pub use socket::Netlink;
+pub use rule::Rule;
 pub use undo::{Undo, UndoError};
+pub use veth::NewVeth;

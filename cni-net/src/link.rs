@@ -1,5 +1,6 @@
 //! A network device: found, listed, renamed, set up, deleted.
 
+use netlink_packet_core::DefaultNla;
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{InfoData, InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage},
@@ -13,8 +14,9 @@ use crate::{
     ipvlan,
 };
 
-/// A network device as the kernel describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A network device as the kernel describes it. The default is one of which nothing is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the kernel's")]
 pub struct Link {
     /// Its number, unique within its namespace.
     pub index: u32,
@@ -31,6 +33,16 @@ pub struct Link {
     /// Whether it has a carrier (`IFF_LOWER_UP`): a cable and a live other end. `false` for any
     /// link that is down.
     pub carrier: bool,
+    /// Whether it has a broadcast address (`IFF_BROADCAST`), as Ethernet has.
+    pub broadcast: bool,
+    /// Whether it carries multicast (`IFF_MULTICAST`).
+    pub multicast: bool,
+    /// Whether nobody is asked for link-layer addresses on it (`IFF_NOARP`).
+    pub noarp: bool,
+    /// What a person or a program noted on it, of at most 255 bytes (`IFLA_IFALIAS`).
+    pub alias: Option<String>,
+    /// How many packets wait to be sent at most.
+    pub tx_queue_len: u32,
     /// The index of the bridge, bond or the like that has it as a port, in this namespace.
     pub master: Option<u32>,
     /// The index of the link below (of an ipvlan or macvlan: its parent; of a veth: its peer).
@@ -71,7 +83,7 @@ impl Netlink {
         match self.one(RouteNetlinkMessage::GetLink(message), context) {
             Ok(RouteNetlinkMessage::NewLink(message)) => Ok(Some(Link::from(message))),
             Ok(_) => Err(context.protocol("not a link")),
-            Err(error) if error.errno() == Some(Errno::NODEV.raw_os_error()) => Ok(None),
+            Err(error) if error.is(Errno::NODEV) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -143,6 +155,52 @@ impl Netlink {
         self.change(RouteNetlinkMessage::SetLink(message), 0, context)
     }
 
+    /// Gives a link another link-layer address.
+    ///
+    /// # Errors
+    /// `EADDRNOTAVAIL`: a multicast address or zero. `EOPNOTSUPP`: this kind of link has its
+    /// parent's. `EBUSY`: this kind has to be down for it. `ENODEV`: no such link.
+    pub fn set_link_mac(&mut self, index: u32, mac: MacAddr) -> Result<()> {
+        let object = format_args!("{index} to {mac}");
+        let attribute = LinkAttribute::Address(mac.0.to_vec());
+        self.set_link(index, attribute, Context::new(Operation::SetLinkMac, &object))
+    }
+
+    /// Notes something on a link, for whoever finds it; an empty text takes the note away.
+    ///
+    /// # Errors
+    /// `ERANGE`: above 255 bytes. `ENODEV`: no such link.
+    pub fn set_link_alias(&mut self, index: u32, alias: &str) -> Result<()> {
+        let object = format_args!("{index} to {alias}");
+        let context = Context::new(Operation::SetLinkAlias, &object);
+        if alias.contains('\0') {
+            return Err(context.invalid("an alias cannot have a NUL"));
+        }
+        // Without the NUL that the message crate would add, and that counts.
+        let attribute = LinkAttribute::Other(DefaultNla::new(IFLA_IFALIAS, alias.into()));
+        self.set_link(index, attribute, context)
+    }
+
+    /// Sets how many packets wait to be sent on a link at most.
+    ///
+    /// # Errors
+    /// `ENODEV`: no such link.
+    pub fn set_tx_queue_len(&mut self, index: u32, packets: u32) -> Result<()> {
+        let object = format_args!("{index} to {packets}");
+        let attribute = LinkAttribute::TxQueueLen(packets);
+        self.set_link(index, attribute, Context::new(Operation::SetTxQueueLen, &object))
+    }
+
+    fn set_link(
+        &mut self,
+        index: u32,
+        attribute: LinkAttribute,
+        context: Context<'_>,
+    ) -> Result<()> {
+        let message = LinkUnspec::new_with_index(index).append_extra_attribute(attribute).build();
+        self.change(RouteNetlinkMessage::SetLink(message), 0, context)
+    }
+
     /// Deletes a link, with its addresses and routes. `false` when it was already gone, which
     /// leaves nothing to do.
     ///
@@ -153,11 +211,14 @@ impl Netlink {
         let context = Context::new(Operation::DeleteLink, &index);
         match self.change(RouteNetlinkMessage::DelLink(message), 0, context) {
             Ok(()) => Ok(true),
-            Err(error) if error.errno() == Some(Errno::NODEV.raw_os_error()) => Ok(false),
+            Err(error) if error.is(Errno::NODEV) => Ok(false),
             Err(error) => Err(error),
         }
     }
 }
+
+/// `include/uapi/linux/if_link.h`.
+const IFLA_IFALIAS: u16 = 20;
 
 /// The counters are most of a link's description, and nobody here reads them.
 fn without_statistics() -> LinkAttribute {
@@ -168,22 +229,19 @@ impl From<LinkMessage> for Link {
     fn from(message: LinkMessage) -> Self {
         let mut link = Self {
             index: message.header.index,
-            name: String::new(),
-            kind: None,
-            mac: None,
-            mtu: 0,
             up: message.header.flags.contains(LinkFlags::Up),
             carrier: message.header.flags.contains(LinkFlags::LowerUp),
-            master: None,
-            parent: None,
-            parent_netns: None,
-            ipvlan_mode: None,
-            ipvlan_flag: None,
+            broadcast: message.header.flags.contains(LinkFlags::Broadcast),
+            multicast: message.header.flags.contains(LinkFlags::Multicast),
+            noarp: message.header.flags.contains(LinkFlags::Noarp),
+            ..Self::default()
         };
         for attribute in message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name = name,
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+                LinkAttribute::IfAlias(alias) => link.alias = Some(alias),
+                LinkAttribute::TxQueueLen(packets) => link.tx_queue_len = packets,
                 LinkAttribute::Address(bytes) => {
                     link.mac = <[u8; 6]>::try_from(bytes).ok().map(MacAddr);
                 }

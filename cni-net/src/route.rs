@@ -6,19 +6,19 @@ use std::{
 };
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     route::{
-        RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteNextHopFlags,
-        RouteType, RouteVia,
+        self, RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric,
+        RouteNextHopFlags, RouteProtocol, RouteType, RouteVia,
     },
 };
 use rtnetlink::RouteMessageBuilder;
 use rustix::io::Errno;
 
 use crate::{
-    Netlink,
+    Family, Netlink,
     error::{Context, Operation, Result},
 };
 
@@ -44,6 +44,12 @@ pub struct Route {
     pub mtu: Option<u32>,
     /// The segment size to advertise to this destination, in bytes.
     pub advmss: Option<u32>,
+    /// The address to send from where the sender names none; one of this node's. `None` leaves it
+    /// to the kernel.
+    pub source: Option<IpAddr>,
+    /// Who made it (`rtm_protocol`, rtnetlink(7)): for its maker to know it by. `None` to add as
+    /// static (4). Always there in a route that was read.
+    pub protocol: Option<u8>,
 }
 
 /// How far an IPv4 destination is (`rtm_scope`, rtnetlink(7)).
@@ -74,10 +80,15 @@ impl Route {
             onlink: false,
             mtu: None,
             advmss: None,
+            source: None,
+            protocol: None,
         }
     }
 
     fn message(&self, context: Context<'_>) -> Result<RouteMessage> {
+        if self.source.is_some_and(|source| Family::of(source) != Family::of(self.dst.addr())) {
+            return Err(context.invalid("its source is of another family than its destination"));
+        }
         match (self.dst, self.via) {
             (IpNet::V4(dst), via) => {
                 let builder = RouteMessageBuilder::<Ipv4Addr>::new()
@@ -115,12 +126,21 @@ impl Route {
         if self.onlink {
             builder = builder.onlink();
         }
+        if let Some(protocol) = self.protocol {
+            builder = builder.protocol(protocol.into());
+        }
         let metrics: Vec<_> =
             [self.mtu.map(RouteMetric::Mtu), self.advmss.map(RouteMetric::Advmss)]
                 .into_iter()
                 .flatten()
                 .collect();
         let mut message = builder.build();
+        message.attributes.extend(self.source.map(|source| {
+            RouteAttribute::PrefSource(match source {
+                IpAddr::V4(source) => RouteAddress::Inet(source),
+                IpAddr::V6(source) => RouteAddress::Inet6(source),
+            })
+        }));
         if !metrics.is_empty() {
             message.attributes.push(RouteAttribute::Metrics(metrics));
         }
@@ -139,6 +159,7 @@ impl Route {
         route.table = Some(header.table.into());
         route.scope = Some(RouteScope(header.scope.into()));
         route.onlink = header.flags.contains(RouteFlags::Onlink);
+        route.protocol = Some(header.protocol.into());
         let mut hops = Vec::new();
         for attribute in &message.attributes {
             match attribute {
@@ -150,6 +171,7 @@ impl Route {
                 RouteAttribute::Oif(index) => route.index = *index,
                 RouteAttribute::Table(table) => route.table = Some(*table),
                 RouteAttribute::Priority(metric) => route.metric = Some(*metric),
+                RouteAttribute::PrefSource(source) => route.source = ip(source),
                 RouteAttribute::Metrics(metrics) => {
                     for metric in metrics {
                         match metric {
@@ -201,46 +223,131 @@ impl Netlink {
         self.change(message, NLM_F_CREATE | NLM_F_EXCL, context)
     }
 
+    /// Adds a route, in the place of the one to that destination with that metric in that table,
+    /// by whatever link or gateway. The same a second time changes nothing.
+    ///
+    /// One of another metric stays beside it: IPv4 takes `None` for 0, IPv6 for 1024. In the place
+    /// of a route of several next hops it comes whole. Where IPv4 has several routes of one metric
+    /// behind one another (`ip route append`) it takes the place of the first (`fib_table_insert`
+    /// in `net/ipv4/fib_trie.c`, `fib6_add_rt2node` in `net/ipv6/ip6_fib.c`).
+    ///
+    /// # Errors
+    /// As [`Netlink::add_route`], but for `EEXIST`.
+    pub fn replace_route(&mut self, route: &Route) -> Result<()> {
+        let context = Context::new(Operation::ReplaceRoute, route);
+        let message = RouteNetlinkMessage::NewRoute(route.message(context)?);
+        self.change(message, NLM_F_CREATE | NLM_F_REPLACE, context)
+    }
+
+    /// Deletes a route. `false` when there is none, which leaves nothing to do.
+    ///
+    /// What the route leaves open (`None`) may be anything, and the first that fits is deleted: so
+    /// one that [`Netlink::routes`] told is deleted itself, and one with a protocol of its own is
+    /// nobody else's.
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn delete_route(&mut self, route: &Route) -> Result<bool> {
+        let context = Context::new(Operation::DeleteRoute, route);
+        let mut message = route.message(context)?;
+        if route.protocol.is_none() {
+            message.header.protocol = RouteProtocol::Unspec;
+        }
+        if route.scope.is_none() {
+            message.header.scope = route::RouteScope::NoWhere;
+        }
+        match self.change(RouteNetlinkMessage::DelRoute(message), 0, context) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is(Errno::SRCH) || error.is(Errno::NODEV) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How a packet from this node to `destination` would leave it: by which link and gateway, and
+    /// from which address. To an address of the node itself it is the loopback. `None` when there
+    /// is no way.
+    ///
+    /// # Errors
+    /// The kernel's errno, as `EINVAL` or `EACCES` for a destination that a route forbids.
+    pub fn route_to(&mut self, destination: IpAddr) -> Result<Option<Route>> {
+        let family = Family::of(destination);
+        let mut message = RouteMessage::default();
+        message.header.address_family = family.into();
+        message.header.destination_prefix_length = family.bits();
+        if family == Family::V4 {
+            // Else IPv4 says main, whichever table it was. IPv6 tells the table, and takes no flag.
+            message.header.flags = RouteFlags::LookupTable;
+        }
+        message.attributes.push(RouteAttribute::Destination(match destination {
+            IpAddr::V4(address) => RouteAddress::Inet(address),
+            IpAddr::V6(address) => RouteAddress::Inet6(address),
+        }));
+        let context = Context::new(Operation::FindRoute, &destination);
+        match self.one(RouteNetlinkMessage::GetRoute(message), context) {
+            Ok(RouteNetlinkMessage::NewRoute(message)) => Ok(Route::read(&message).pop()),
+            Ok(_) => Err(context.protocol("not a route")),
+            Err(error) if error.is(Errno::NETUNREACH) || error.is(Errno::HOSTUNREACH) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The unicast routes of both families in one table, or with `None` in all. A route of
     /// several next hops is there once for each.
     ///
     /// # Errors
     /// The kernel's errno. A table that does not exist is empty, not an error.
     pub fn routes(&mut self, table: Option<u32>) -> Result<Vec<Route>> {
-        let mut routes = self.routes_of(AddressFamily::Inet, table)?;
-        routes.extend(self.routes_of(AddressFamily::Inet6, table)?);
+        let object = table.map_or_else(|| "all tables".into(), |table| format!("table {table}"));
+        let context = Context::new(Operation::ListRoutes, &object);
+        let mut routes = self.list_routes(table.map(RouteAttribute::Table).as_ref(), context)?;
+        // A kernel without strict checking filters nothing.
+        routes.retain(|route| table.is_none() || route.table == table);
         Ok(routes)
     }
 
-    fn routes_of(&mut self, family: AddressFamily, table: Option<u32>) -> Result<Vec<Route>> {
-        let mut message = RouteMessage::default();
-        message.header.address_family = family;
-        message.header.kind = RouteType::Unicast;
-        message.attributes.extend(table.map(RouteAttribute::Table));
-        let object = table.map_or_else(|| "all tables".into(), |table| format!("table {table}"));
+    /// The unicast routes of both families that leave by one link, in all tables.
+    ///
+    /// # Errors
+    /// The kernel's errno. A link that does not exist has no routes.
+    pub fn routes_by_link(&mut self, index: u32) -> Result<Vec<Route>> {
+        let object = format_args!("link {index}");
         let context = Context::new(Operation::ListRoutes, &object);
-        // The kernel filters only under strict checking, and without IPv6 it answers a question
-        // for IPv6 routes with those of every other family.
-        let wanted = |message: &RouteMessage| {
-            message.header.address_family == family
-                && message.header.kind == RouteType::Unicast
-                && !message.header.flags.contains(RouteFlags::Cloned)
-        };
-        let routes =
-            self.dump(&RouteNetlinkMessage::GetRoute(message), context, |message| match message {
+        let mut routes = self.list_routes(Some(&RouteAttribute::Oif(index)), context)?;
+        routes.retain(|route| route.index == index);
+        Ok(routes)
+    }
+
+    fn list_routes(
+        &mut self,
+        only: Option<&RouteAttribute>,
+        context: Context<'_>,
+    ) -> Result<Vec<Route>> {
+        let mut all = Vec::new();
+        for family in Family::ALL.map(AddressFamily::from) {
+            let mut message = RouteMessage::default();
+            message.header.address_family = family;
+            message.header.kind = RouteType::Unicast;
+            message.attributes.extend(only.cloned());
+            // Without IPv6 the kernel answers a question for its routes with those of every other
+            // family.
+            let wanted = |message: &RouteMessage| {
+                message.header.address_family == family
+                    && message.header.kind == RouteType::Unicast
+                    && !message.header.flags.contains(RouteFlags::Cloned)
+            };
+            let get = RouteNetlinkMessage::GetRoute(message);
+            let routes = self.dump(&get, context, |message| match message {
                 RouteNetlinkMessage::NewRoute(message) if wanted(&message) => {
                     Some(Route::read(&message))
                 }
                 _ => None,
             });
-        match routes {
-            Err(error) if error.errno() == Some(Errno::NOENT.raw_os_error()) => Ok(Vec::new()),
-            routes => Ok(routes?
-                .into_iter()
-                .flatten()
-                .filter(|route| table.is_none() || route.table == table)
-                .collect()),
+            match routes {
+                Err(error) if error.is(Errno::NOENT) || error.is(Errno::NODEV) => {}
+                routes => all.extend(routes?.into_iter().flatten()),
+            }
         }
+        Ok(all)
     }
 }
 

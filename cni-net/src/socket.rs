@@ -1,36 +1,42 @@
-//! A conversation with the kernel's rtnetlink: one request, its answer, its errno.
+//! A conversation with the kernel over netlink: requests, their answers, their errnos.
 
 use netlink_packet_core::{
-    DoneBuffer, ErrorBuffer, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR,
-    NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NetlinkBuffer, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload, NlasIterator, parse_string,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP,
+    NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::{Socket, SocketAddr};
 use rustix::io::Errno;
 
-use crate::error::{Context, Operation, Result};
+use crate::{
+    answer::{ALIGNMENT, done_code, error_code, frames},
+    error::{Context, Operation, Result},
+};
 
-/// A blocking rtnetlink socket. It speaks about the network namespace it was opened in, for as
-/// long as it lives and whatever thread uses it.
-///
-/// Every method is one request and its answer: two system calls, more only for a dump that does
-/// not fit one datagram.
+/// A message of one of the kernel's netlink protocols.
+pub(crate) trait Message: NetlinkSerializable + NetlinkDeserializable + Clone {}
+
+impl<T: NetlinkSerializable + NetlinkDeserializable + Clone> Message for T {}
+
+/// A message of several that go to the kernel together.
+pub(crate) struct Request<'a, M> {
+    pub(crate) message: M,
+    pub(crate) flags: u16,
+    pub(crate) context: Context<'a>,
+}
+
+/// A blocking socket. It speaks about the network namespace it was opened in, for as long as it
+/// lives and whatever thread uses it.
 #[derive(Debug)]
-pub struct Netlink {
+pub(crate) struct Conversation {
     socket: Socket,
     sequence: u32,
     buffer: Vec<u8>,
 }
 
-impl Netlink {
-    /// Opens a socket in the calling thread's network namespace.
-    ///
-    /// # Errors
-    /// The errno of socket(2): the process has no file descriptor left, or its sandbox forbids
-    /// `AF_NETLINK`.
-    pub fn open() -> Result<Self> {
-        let socket = Socket::new(NETLINK_ROUTE).map_err(|error| {
+impl Conversation {
+    /// A socket of a protocol (`NETLINK_ROUTE`...) in the calling thread's network namespace.
+    pub(crate) fn open(protocol: isize) -> Result<Self> {
+        let socket = Socket::new(protocol).map_err(|error| {
             Context::new(Operation::OpenSocket, &"the current namespace").io(&error)
         })?;
         // Each of the three only betters what an answer tells (a text beside the errno, no echo of
@@ -43,29 +49,19 @@ impl Netlink {
     }
 
     /// Asks for a change and waits until it is made.
-    pub(crate) fn change(
+    pub(crate) fn change<M: Message>(
         &mut self,
-        message: RouteNetlinkMessage,
+        message: M,
         flags: u16,
         context: Context<'_>,
     ) -> Result<()> {
-        #[cfg(feature = "fault-injection")]
-        let fate = refuse_if_chosen(context)?;
         self.send(message, flags | NLM_F_ACK, context)?;
-        self.answer(Until::Ack, context, |_| ())?;
-        #[cfg(feature = "fault-injection")]
-        lose_if_chosen(fate, context)?;
+        self.answer(Until::Ack, context, |_: M| ())?;
         Ok(())
     }
 
     /// Asks for one object.
-    pub(crate) fn one(
-        &mut self,
-        message: RouteNetlinkMessage,
-        context: Context<'_>,
-    ) -> Result<RouteNetlinkMessage> {
-        #[cfg(feature = "fault-injection")]
-        refuse_if_chosen(context)?;
+    pub(crate) fn one<M: Message>(&mut self, message: M, context: Context<'_>) -> Result<M> {
         self.send(message, 0, context)?;
         let mut found = None;
         self.answer(Until::Message, context, |message| found = Some(message))?;
@@ -74,14 +70,12 @@ impl Netlink {
 
     /// Asks for every object that `pick` wants. The list is of one moment: a dump during which
     /// the kernel's table changed is asked for again.
-    pub(crate) fn dump<T>(
+    pub(crate) fn dump<M: Message, T>(
         &mut self,
-        message: &RouteNetlinkMessage,
+        message: &M,
         context: Context<'_>,
-        mut pick: impl FnMut(RouteNetlinkMessage) -> Option<T>,
+        mut pick: impl FnMut(M) -> Option<T>,
     ) -> Result<Vec<T>> {
-        #[cfg(feature = "fault-injection")]
-        refuse_if_chosen(context)?;
         for _ in 0..DUMP_TRIES {
             let mut all = Vec::new();
             self.send(message.clone(), NLM_F_DUMP, context)?;
@@ -93,54 +87,117 @@ impl Netlink {
             .protocol(format!("the table changed during each of {DUMP_TRIES} dumps: try again")))
     }
 
-    fn send(
+    /// Sends all requests at once, and answers the outcome of each, in their order. The kernel goes
+    /// through them one after the other and does not stop at one that it refuses.
+    ///
+    /// A refusal is always answered, an acknowledgement only where it is asked for by `NLM_F_ACK`
+    /// (`netlink_rcv_skb` in `net/netlink/af_netlink.c`, `nfnetlink_rcv_batch` in
+    /// `net/netfilter/nfnetlink.c`). The caller asks for it with the last request that gets one: by
+    /// then whoever was not refused was served.
+    pub(crate) fn send_all<M: Message>(
         &mut self,
-        message: RouteNetlinkMessage,
-        flags: u16,
-        context: Context<'_>,
+        requests: Vec<Request<'_, M>>,
+    ) -> Vec<Result<()>> {
+        let first = self.sequence.wrapping_add(1);
+        let (mut bytes, mut contexts, mut last) = (Vec::new(), Vec::new(), 0);
+        for Request { message, flags, context } in requests {
+            if flags & NLM_F_ACK != 0 {
+                last = contexts.len();
+            }
+            self.append(&mut bytes, message, flags);
+            contexts.push(context);
+        }
+        if contexts.is_empty() {
+            return Vec::new();
+        }
+        let mut outcomes: Vec<_> = contexts.iter().map(|_| None).collect();
+        let failure = match self.deliver(&bytes, contexts[last]) {
+            Ok(()) => self.outcomes(first, last, &contexts, &mut outcomes).err(),
+            Err(error) => Some(error),
+        };
+        let unanswered = |context: &Context<'_>| match &failure {
+            Some(error) => Err(context.like(error)),
+            None => Ok(()),
+        };
+        let pairs = outcomes.into_iter().zip(&contexts);
+        pairs.map(|(outcome, context)| outcome.unwrap_or_else(|| unanswered(context))).collect()
+    }
+
+    /// Notes every answer until that to the request `last`.
+    fn outcomes(
+        &mut self,
+        first: u32,
+        last: usize,
+        contexts: &[Context<'_>],
+        outcomes: &mut [Option<Result<()>>],
     ) -> Result<()> {
+        loop {
+            self.receive(contexts[last])?;
+            for frame in frames(&self.buffer) {
+                let frame = frame.map_err(|text| contexts[last].protocol(text))?;
+                let place = frame.sequence.wrapping_sub(first) as usize;
+                if frame.kind != NLMSG_ERROR || place >= contexts.len() {
+                    continue;
+                }
+                outcomes[place] = Some(match error_code(frame.payload, frame.flags) {
+                    (0, _) => Ok(()),
+                    (errno, text) => Err(contexts[place].refused(errno, text)),
+                });
+                if place == last {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn send<M: Message>(&mut self, message: M, flags: u16, context: Context<'_>) -> Result<()> {
+        let mut bytes = Vec::new();
+        self.append(&mut bytes, message, flags);
+        self.deliver(&bytes, context)
+    }
+
+    fn append<M: Message>(&mut self, bytes: &mut Vec<u8>, message: M, flags: u16) {
         self.sequence = self.sequence.wrapping_add(1);
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | flags;
         header.sequence_number = self.sequence;
-        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
         message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
+        let start = bytes.len();
+        bytes.resize(start + message.buffer_len().next_multiple_of(ALIGNMENT), 0);
+        message.serialize(&mut bytes[start..start + message.buffer_len()]);
+    }
+
+    fn deliver(&mut self, bytes: &[u8], context: Context<'_>) -> Result<()> {
         let kernel = SocketAddr::new(0, 0);
-        self.socket.send_to(&bytes, &kernel, 0).map_err(|error| context.io(&error))?;
+        self.socket.send_to(bytes, &kernel, 0).map_err(|error| context.io(&error))?;
         Ok(())
     }
 
     /// Reads to the end of the answer, so that the socket is ready for the next request even when
     /// this one fails. `false` when the kernel says that a dump is not of one moment.
-    fn answer(
+    fn answer<M: Message>(
         &mut self,
         until: Until,
         context: Context<'_>,
-        mut each: impl FnMut(RouteNetlinkMessage),
+        mut each: impl FnMut(M),
     ) -> Result<bool> {
         let mut consistent = true;
         let mut garbled = None;
         loop {
             self.receive(context)?;
-            let mut rest = self.buffer.as_slice();
-            while !rest.is_empty() {
-                let frame = NetlinkBuffer::new_checked(rest)
-                    .map_err(|error| context.protocol(error.to_string()))?;
-                let length = frame.length() as usize;
-                let bytes = &rest[..length];
-                rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-                if frame.sequence_number() != self.sequence {
+            for frame in frames(&self.buffer) {
+                let frame = frame.map_err(|text| context.protocol(text))?;
+                if frame.sequence != self.sequence {
                     continue;
                 }
-                consistent &= frame.flags() & NLM_F_DUMP_INTR == 0;
-                let end = match frame.message_type() {
-                    NLMSG_ERROR => Some(error_code(frame.payload(), frame.flags())),
-                    NLMSG_DONE => Some(done_code(frame.payload(), frame.flags())),
+                consistent &= frame.flags & NLM_F_DUMP_INTR == 0;
+                let end = match frame.kind {
+                    NLMSG_ERROR => Some(error_code(frame.payload, frame.flags)),
+                    NLMSG_DONE => Some(done_code(frame.payload, frame.flags)),
                     NLMSG_NOOP => None,
                     _ => {
-                        match NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes) {
+                        match NetlinkMessage::<M>::deserialize(frame.whole) {
                             Ok(message) => {
                                 if let NetlinkPayload::InnerMessage(message) = message.payload {
                                     each(message);
@@ -165,7 +222,7 @@ impl Netlink {
     fn receive(&mut self, context: Context<'_>) -> Result<()> {
         loop {
             self.buffer.clear();
-            // rtnetlink answers within the system call that asks (a dump's next part: within the
+            // Netlink answers within the system call that asks (a dump's next part: within the
             // one that fetched the last), so that an empty queue is an answer that was lost, never
             // one to wait for.
             match self.socket.recv_from(&mut self.buffer, MSG_TRUNC | MSG_DONTWAIT) {
@@ -187,22 +244,6 @@ impl Netlink {
     }
 }
 
-#[cfg(feature = "fault-injection")]
-pub(crate) fn refuse_if_chosen(context: Context<'_>) -> Result<crate::fault::Fate> {
-    match crate::fault::next() {
-        crate::fault::Fate::Refused => Err(context.errno(crate::fault::ERRNO)),
-        fate => Ok(fate),
-    }
-}
-
-#[cfg(feature = "fault-injection")]
-pub(crate) fn lose_if_chosen(fate: crate::fault::Fate, context: Context<'_>) -> Result<()> {
-    match fate {
-        crate::fault::Fate::AnswerLost => Err(context.protocol("the answer was lost")),
-        _ => Ok(()),
-    }
-}
-
 /// What ends an answer, besides an error.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Until {
@@ -218,84 +259,3 @@ const DUMP_TRIES: u32 = 8;
 /// `include/linux/socket.h`: the same on every architecture.
 const MSG_TRUNC: i32 = 0x20;
 const MSG_DONTWAIT: i32 = 0x40;
-/// `enum nlmsgerr_attrs` in `include/uapi/linux/netlink.h`.
-const NLMSGERR_ATTR_MSG: u16 = 1;
-const HEADER_BYTES: usize = 16;
-
-/// Errno (0: an acknowledgement) and the kernel's text of an `NLMSG_ERROR`.
-fn error_code(payload: &[u8], flags: u16) -> (i32, Option<String>) {
-    let Ok(error) = ErrorBuffer::new_checked(payload) else {
-        return (Errno::PROTO.raw_os_error(), None);
-    };
-    let code = error.code().map_or(0, |code| code.get().saturating_neg());
-    // After the code comes the refused request: its header alone when capped, else all of it.
-    let request = error.payload();
-    let echoed = if flags & NLM_F_CAPPED != 0 {
-        HEADER_BYTES
-    } else {
-        NetlinkBuffer::new_checked(request)
-            .map_or(request.len(), |frame| (frame.length() as usize).next_multiple_of(4))
-    };
-    (code, extended_text(request.get(echoed..).unwrap_or_default(), flags))
-}
-
-/// The same of an `NLMSG_DONE`, with which a dump ends well or badly.
-fn done_code(payload: &[u8], flags: u16) -> (i32, Option<String>) {
-    let Ok(done) = DoneBuffer::new_checked(payload) else {
-        return (0, None);
-    };
-    (done.code().saturating_neg().max(0), extended_text(done.extended_ack(), flags))
-}
-
-fn extended_text(attributes: &[u8], flags: u16) -> Option<String> {
-    if flags & NLM_F_ACK_TLVS == 0 {
-        return None;
-    }
-    NlasIterator::new(attributes)
-        .filter_map(Result::ok)
-        .find(|attribute| attribute.kind() == NLMSGERR_ATTR_MSG)
-        .and_then(|attribute| parse_string(attribute.value()).ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn attribute(kind: u16, text: &str) -> Vec<u8> {
-        let length = u16::try_from(4 + text.len()).unwrap();
-        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
-        bytes.extend(text.bytes());
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
-
-    fn request(length: u32) -> Vec<u8> {
-        let mut bytes = length.to_ne_bytes().to_vec();
-        bytes.resize(length as usize, 0);
-        bytes
-    }
-
-    #[test]
-    fn the_text_follows_a_capped_and_an_echoed_request() {
-        let text = attribute(NLMSGERR_ATTR_MSG, "Unknown device type\0");
-        let code = (-95i32).to_ne_bytes().to_vec();
-        let expected = (95, Some("Unknown device type".to_owned()));
-        let capped = [code.clone(), request(16), text.clone()].concat();
-        assert_eq!(error_code(&capped, NLM_F_ACK_TLVS | NLM_F_CAPPED), expected);
-        let echoed = [code.clone(), request(60), text.clone()].concat();
-        assert_eq!(error_code(&echoed, NLM_F_ACK_TLVS), expected);
-        assert_eq!(error_code(&capped, NLM_F_CAPPED), (95, None));
-        assert_eq!(done_code(&[code, text].concat(), NLM_F_ACK_TLVS), expected);
-    }
-
-    #[test]
-    fn short_and_odd_payloads_do_not_panic() {
-        assert_eq!(error_code(&[1, 2], 0), (Errno::PROTO.raw_os_error(), None));
-        assert_eq!(error_code(&[0; 4], NLM_F_ACK_TLVS), (0, None));
-        assert_eq!(done_code(&[], NLM_F_ACK_TLVS), (0, None));
-        let min = i32::MIN.to_ne_bytes();
-        assert_eq!(error_code(&min, NLM_F_ACK_TLVS | NLM_F_CAPPED), (i32::MAX, None));
-        let odd = [min.to_vec(), request(16), vec![255, 255, 1, 0, 7]].concat();
-        assert_eq!(error_code(&odd, NLM_F_ACK_TLVS | NLM_F_CAPPED), (i32::MAX, None));
-    }
-}

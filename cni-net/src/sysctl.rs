@@ -55,10 +55,10 @@ pub fn write(key: &str, value: &str) -> Result<Written> {
     let object = format_args!("{key} = {value}");
     let context = Context::new(Operation::WriteSysctl, &object);
     #[cfg(feature = "fault-injection")]
-    let fate = crate::socket::refuse_if_chosen(context)?;
+    let fate = crate::fault::refuse_if_chosen(context)?;
     fs::write(path(key, context)?, value).map_err(|error| context.io(&error))?;
     #[cfg(feature = "fault-injection")]
-    crate::socket::lose_if_chosen(fate, context)?;
+    crate::fault::lose_if_chosen(fate, context)?;
     Ok(Written::Changed { previous })
 }
 

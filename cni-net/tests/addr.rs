@@ -1,6 +1,6 @@
 //! Addresses, compared with what `ip` says.
 
-use cni_net::{AddressOptions, sysctl};
+use cni_net::{AddressOptions, RouteScope, sysctl};
 use ipnet::IpNet;
 use rustix::io::Errno;
 use serde_json::Value;
@@ -34,7 +34,9 @@ fn addresses_are_added_as_ip_adds_them() {
     assert_eq!(global(&ours).len(), 4);
     let listed = netlink.addresses(index).unwrap();
     for address in ["10.0.3.7/24", "10.0.4.7/32", "2001:db8::7/64", "2001:db8:1::7/128"] {
-        assert!(listed.contains(&net(address)), "{listed:?}");
+        let found = listed.iter().find(|listed| listed.net == net(address)).unwrap();
+        assert_eq!((found.index, found.scope), (index, RouteScope::UNIVERSE));
+        assert!(!found.tentative && !found.deprecated && !found.duplicate, "{found:?}");
     }
 }
 
@@ -51,6 +53,19 @@ fn without_nodad_an_ipv6_address_is_tentative_first() {
     assert_eq!(find("2001:db8::8")["nodad"], Value::Null);
     assert_eq!(find("2001:db8::9")["nodad"], true);
     assert_eq!(find("2001:db8::9")["tentative"], Value::Null);
+
+    let mut read = |address: &str| {
+        let all = netlink.all_addresses().unwrap();
+        *all.iter().find(|it| it.net == net(address)).unwrap()
+    };
+    test.ip("address change 2001:db8::9/64 dev up0 nodad preferred_lft 0");
+    let old = read("2001:db8::9/64");
+    assert!(old.deprecated && !old.tentative, "{old:?}");
+    // While a link is down its new addresses wait.
+    test.ip("link set up0 down");
+    test.ip("address add 2001:db8::a/64 dev up0");
+    let waiting = read("2001:db8::a/64");
+    assert!(waiting.tentative && !waiting.deprecated, "{waiting:?}");
 }
 
 #[test]
@@ -63,7 +78,8 @@ fn only_the_links_own_addresses_are_listed_and_all_of_them() {
     test.ip_batch(commands);
     let mut netlink = test.netlink();
     let index = netlink.link("up0").unwrap().unwrap().index;
-    let mut listed = netlink.addresses(index).unwrap();
+    let mut listed: Vec<IpNet> =
+        netlink.addresses(index).unwrap().into_iter().map(|address| address.net).collect();
     let mut expected: Vec<IpNet> = ip_addresses(&test)
         .iter()
         .map(|entry| net(&format!("{}/{}", entry["local"].as_str().unwrap(), entry["prefixlen"])))

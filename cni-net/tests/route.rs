@@ -72,10 +72,27 @@ fn routes_are_added_as_ip_adds_them_and_read_back() {
             Route::new(net("10.5.0.0/16"), Some(ip("2001:db8::1")), index),
             "10.5.0.0/16 via inet6 2001:db8::1",
         ),
+        (
+            Route {
+                source: Some(ip("10.0.3.7")),
+                protocol: Some(201),
+                ..Route::new(net("10.4.0.0/16"), None, index)
+            },
+            "10.4.0.0/16 src 10.0.3.7 proto 201",
+        ),
+        (
+            Route {
+                source: Some(ip("2001:db8::7")),
+                protocol: Some(201),
+                ..Route::new(net("2001:db8:4::/48"), Some(ip("2001:db8::1")), index)
+            },
+            "2001:db8:4::/48 via 2001:db8::1 src 2001:db8::7 proto 201",
+        ),
     ];
     for (route, command) in &routes {
         netlink.add_route(route).unwrap();
-        theirs.ip(&format!("route add {command} dev up0 proto static"));
+        let protocol = if command.contains("proto") { "" } else { "proto static" };
+        theirs.ip(&format!("route add {command} dev up0 {protocol}"));
     }
     let listed = |test: &TestNetns, family: &str| -> Vec<Value> {
         // fe80::/64 comes with the links' carriers, at its own time.
@@ -96,6 +113,7 @@ fn routes_are_added_as_ip_adds_them_and_read_back() {
             table: route.table.or(Some(254)),
             metric: route.metric.or(v6.then_some(1024)),
             scope: route.scope.or(Some(near)),
+            protocol: route.protocol.or(Some(4)),
             ..route.clone()
         };
         assert!(read.contains(&expected), "{expected:?} not in {read:#?}");
@@ -192,4 +210,143 @@ fn an_ipv6_route_with_an_ipv4_gateway_is_not_even_sent() {
         netlink.add_route(&Route::new(net("::/0"), Some(ip("10.0.3.1")), index)).unwrap_err();
     assert!(error.to_string().contains("cannot have an IPv4 gateway"), "{error}");
     assert_eq!(error.errno(), None);
+}
+
+#[test]
+fn an_address_of_the_other_family_is_no_source() {
+    let (_test, mut netlink, index) = addressed();
+    let route =
+        Route { source: Some(ip("2001:db8::7")), ..Route::new(net("10.9.0.0/16"), None, index) };
+    let error = netlink.add_route(&route).unwrap_err();
+    assert!(error.to_string().contains("another family"), "{error}");
+}
+
+/// The gateways and metrics of the routes to a destination in main.
+fn ways(netlink: &mut Netlink, dst: IpNet) -> Vec<(Option<IpAddr>, Option<u32>)> {
+    let routes = netlink.routes(Some(254)).unwrap();
+    routes.iter().filter(|it| it.dst == dst).map(|it| (it.via, it.metric)).collect()
+}
+
+#[test]
+fn a_replaced_route_stands_in_the_place_of_the_one_with_its_metric() {
+    let (test, mut netlink, index) = addressed();
+    for (dst, [one, other, third], default) in [
+        ("10.9.0.0/16", ["10.0.3.1", "10.0.3.2", "10.0.3.3"], None),
+        ("2001:db8:9::/48", ["2001:db8::1", "2001:db8::2", "2001:db8::3"], Some(1024)),
+    ] {
+        let dst = net(dst);
+        let by = |via: &str, metric| Route {
+            metric,
+            protocol: Some(201),
+            ..Route::new(dst, Some(ip(via)), index)
+        };
+        // New, the same, and by another gateway.
+        for via in [one, one, other] {
+            netlink.replace_route(&by(via, None)).unwrap();
+            assert_eq!(ways(&mut netlink, dst), [(Some(ip(via)), default)]);
+        }
+        netlink.replace_route(&by(third, Some(2048))).unwrap();
+        assert_eq!(
+            ways(&mut netlink, dst),
+            [(Some(ip(other)), default), (Some(ip(third)), Some(2048))]
+        );
+        assert!(netlink.delete_route(&by(third, Some(2048))).unwrap());
+        // A route of several next hops goes whole, and one on the link takes its place.
+        test.ip(&format!(
+            "route replace {dst} nexthop via {one} dev up0 nexthop via {other} dev up0"
+        ));
+        assert_eq!(ways(&mut netlink, dst).len(), 2);
+        netlink.replace_route(&by(third, None)).unwrap();
+        assert_eq!(ways(&mut netlink, dst), [(Some(ip(third)), default)]);
+        netlink.replace_route(&Route::new(dst, None, index)).unwrap();
+        assert_eq!(ways(&mut netlink, dst), [(None, default)]);
+    }
+}
+
+#[test]
+fn a_route_is_deleted_once_and_another_protocols_not_at_all() {
+    let (test, mut netlink, index) = addressed();
+    for (dst, via) in [("10.9.0.0/16", "10.0.3.1"), ("2001:db8:9::/48", "2001:db8::1")] {
+        let route = Route {
+            table: Some(500),
+            protocol: Some(201),
+            ..Route::new(net(dst), Some(ip(via)), index)
+        };
+        // No such table yet.
+        assert!(!netlink.delete_route(&route).unwrap());
+        test.ip(&format!("route add {dst} via {via} dev up0 table 500 proto boot"));
+        assert!(!netlink.delete_route(&route).unwrap(), "somebody else's");
+        netlink.replace_route(&route).unwrap();
+        assert!(netlink.delete_route(&route).unwrap());
+        assert!(!netlink.delete_route(&route).unwrap());
+        // Whoever made it, and as it was read.
+        for read in [false, true] {
+            test.ip(&format!("route add {dst} dev up0 table 500 proto boot"));
+            let any = Route { table: Some(500), ..Route::new(net(dst), None, index) };
+            let listed = netlink.routes(Some(500)).unwrap();
+            let [only] = &listed[..] else { panic!("{listed:?}") };
+            assert!(netlink.delete_route(if read { only } else { &any }).unwrap());
+            assert_eq!(netlink.routes(Some(500)).unwrap(), []);
+        }
+        let gone = Route { index: 4711, ..route };
+        assert!(!netlink.delete_route(&gone).unwrap());
+    }
+}
+
+#[test]
+fn the_way_to_an_address_is_what_ip_says() {
+    let (test, mut netlink, index) = addressed();
+    let lo = netlink.link("lo").unwrap().unwrap().index;
+    test.ip("link set lo up");
+    for destination in ["192.0.2.9", "2001:db8:ffff::9"] {
+        assert_eq!(netlink.route_to(ip(destination)).unwrap(), None);
+    }
+    test.ip("route add default via 10.0.3.1 dev up0");
+    test.ip("route add default via 2001:db8::1 dev up0");
+    test.ip("rule add pref 1000 lookup 500");
+    test.ip("route add 192.0.2.10/32 dev up0 table 500");
+    let mut check = |destination: &str, link, via: Option<&str>, source: &str, table| {
+        let found = netlink.route_to(ip(destination)).unwrap().unwrap();
+        let expected = (link, via.map(ip), Some(ip(source)), Some(table));
+        assert_eq!((found.index, found.via, found.source, found.table), expected);
+        let told = &test.ip_json(&format!("route get {destination}"))[0];
+        assert_eq!(told["prefsrc"], source);
+        assert_eq!(told["gateway"].as_str(), via);
+    };
+    check("192.0.2.9", index, Some("10.0.3.1"), "10.0.3.7", 254);
+    check("192.0.2.10", index, None, "10.0.3.7", 500);
+    check("10.0.3.20", index, None, "10.0.3.7", 254);
+    check("10.0.3.7", lo, None, "10.0.3.7", 255);
+    check("2001:db8:ffff::9", index, Some("2001:db8::1"), "2001:db8::7", 254);
+    check("2001:db8::20", index, None, "2001:db8::7", 254);
+    test.ip("route add prohibit 192.0.2.11/32");
+    assert_eq!(errno(&netlink.route_to(ip("192.0.2.11"))), Errno::ACCESS);
+}
+
+#[test]
+fn the_routes_of_one_link_are_in_all_tables() {
+    let (test, mut netlink, index) = addressed();
+    test.ip("route add 10.9.0.0/16 dev up0 table 500");
+    test.ip("route add 10.8.0.0/16 dev peer0");
+    test.ip("route add 10.7.0.0/16 nexthop via 10.0.3.1 dev up0 nexthop dev peer0");
+    test.ip("route add 2001:db8:9::/48 dev up0 table 101");
+    let found: Vec<_> = netlink.routes_by_link(index).unwrap();
+    let mut tables: Vec<_> = found
+        .iter()
+        .filter(|route| route.dst != net("fe80::/64"))
+        .map(|route| (route.dst, route.table.unwrap()))
+        .collect();
+    tables.sort();
+    assert!(found.iter().all(|route| route.index == index));
+    assert_eq!(
+        tables,
+        [
+            (net("10.0.3.0/24"), 254),
+            (net("10.7.0.0/16"), 254),
+            (net("10.9.0.0/16"), 500),
+            (net("2001:db8::/64"), 254),
+            (net("2001:db8:9::/48"), 101),
+        ]
+    );
+    assert_eq!(netlink.routes_by_link(4711).unwrap(), []);
 }

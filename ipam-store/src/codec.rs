@@ -26,6 +26,7 @@ const RESERVED_1: u8 = 0x22;
 // 0x31 was an index of format 1.
 const REST_1: u8 = 0x41;
 const TALLY_1: u8 = 0x51;
+const WIRING_1: u8 = 0x61;
 
 /// Why bytes are not the record they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -192,6 +193,15 @@ pub(crate) fn encode_tally(tally: &Tally) -> Vec<u8> {
 pub(crate) fn decode_tally(bytes: &[u8]) -> Result<Tally, CodecError> {
     let TallyRecord { held, cooling, quarantined, sticky, last_given } = open(TALLY_1, bytes)?;
     Ok(Tally { counts: Counts { held, cooling, quarantined, sticky }, last_given })
+}
+
+/// What was made for an attachment is kept as the JSON of who made it.
+pub(crate) fn encode_wiring(document: &str) -> Vec<u8> {
+    seal(WIRING_1, &document)
+}
+
+pub(crate) fn decode_wiring(bytes: &[u8]) -> Result<String, CodecError> {
+    open(WIRING_1, bytes)
 }
 
 /// A pool is kept as the JSON of its document: what was applied can be read back with any tool.

@@ -156,7 +156,7 @@ impl Location {
 
 /// An existing database file that no other program has open. All of ours take the lock first; what
 /// another one writes meanwhile would be lost or worse.
-fn existing(options: &OpenOptions, path: &Path) -> Result<File, Error> {
+pub(crate) fn existing(options: &OpenOptions, path: &Path) -> Result<File, Error> {
     let file = options.open(path).map_err(io_error("open", path))?;
     match file.try_lock() {
         Ok(()) => {}
@@ -173,7 +173,7 @@ fn existing(options: &OpenOptions, path: &Path) -> Result<File, Error> {
 }
 
 /// Opens an existing database so that nothing that is done with it reaches the file.
-fn open_overlay(path: &Path) -> Result<Database, Error> {
+pub(crate) fn open_overlay(path: &Path) -> Result<Database, Error> {
     let overlay = existing(OpenOptions::new().read(true), path)
         .and_then(|file| Overlay::new(file).map_err(io_error("look at", path)))?;
     let database = redb::Builder::new().create_with_backend(overlay);

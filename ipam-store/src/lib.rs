@@ -4,6 +4,7 @@
 //! [`Store::release`] decide, [`Store::allocate_from`] decides with pools that come with the
 //! request, [`Store::reclaim`] frees what nobody will release,
 //! [`Store::contents`] and [`Store::watch`] look, [`Store::verify`] and [`Store::replace`] repair.
+//! [`Wirings`] keeps beside it what plugins have made in the kernel.
 //! The decision itself is [`ipam_core::decide`]; this crate shows it what is held, inside the
 //! transaction that then writes the answer down.
 //!
@@ -38,6 +39,7 @@ mod store;
 mod tally;
 mod transaction;
 mod watch;
+mod wirings;
 
 #[cfg(test)]
 #[path = "../tests/crash/mod.rs"]
@@ -53,3 +55,4 @@ pub use declared::{Changes, Declared};
 pub use error::{AllocateError, ApplyError, Error, Holder};
 pub use store::{Grant, Request, Store, Verdict};
 pub use watch::Watch;
+pub use wirings::{WireError, Wiring, Wirings};

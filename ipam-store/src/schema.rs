@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipam_core::{Attachment, IfName, NetworkName, PoolName, RestKind, StickyKey};
+use ipam_core::{Attachment, ContainerId, IfName, NetworkName, PoolName, RestKind, StickyKey};
 use redb::TableDefinition;
 
 /// Version of the tables, keys and records below. A file of a newer version is refused, one of an
@@ -60,6 +60,10 @@ pub(crate) const TALLIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::ne
 /// Attachments that a program of an older format released, to the time, in seconds since the Unix
 /// epoch. Whoever knows the format frees what they hold.
 pub(crate) const DEPARTED: TableDefinition<'_, &[u8], u64> = TableDefinition::new("departed");
+
+/// Container, interface and network to the record of what was made for them in the boot of
+/// [`NOTES`]: in the database of [`crate::Wirings`], which has these two tables and no other.
+pub(crate) const WIRINGS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("wirings");
 
 /// Of format 1: attachment to the record of its addresses.
 pub(crate) const ATTACHMENTS_1: TableDefinition<'_, &[u8], &[u8]> =
@@ -120,14 +124,39 @@ pub(crate) fn attachment_key(attachment: &Attachment) -> Vec<u8> {
 
 /// The attachment of a key made by [`attachment_key`].
 pub(crate) fn attachment_of(key: &[u8]) -> Option<Attachment> {
-    let text = std::str::from_utf8(key).ok()?;
-    let mut names = text.strip_suffix('\0')?.split('\0');
-    let attachment = Attachment {
-        network: names.next()?.parse().ok()?,
-        container: names.next()?.parse().ok()?,
-        ifname: names.next()?.parse().ok()?,
-    };
-    names.next().is_none().then_some(attachment)
+    let [network, container, ifname] = parts(key)?;
+    Some(Attachment {
+        network: network.parse().ok()?,
+        container: container.parse().ok()?,
+        ifname: ifname.parse().ok()?,
+    })
+}
+
+/// The names of a key made by [`names`], if it is of so many.
+fn parts<const N: usize>(key: &[u8]) -> Option<[&str; N]> {
+    let text = std::str::from_utf8(key).ok()?.strip_suffix('\0')?;
+    text.split('\0').collect::<Vec<_>>().try_into().ok()
+}
+
+/// What is in front of the interfaces of a container in [`WIRINGS`].
+pub(crate) fn container_key(container: &ContainerId) -> Vec<u8> {
+    names([container.as_str()])
+}
+
+/// The key of an attachment in [`WIRINGS`].
+pub(crate) fn wiring_key(attachment: &Attachment) -> Vec<u8> {
+    let Attachment { network, container, ifname } = attachment;
+    names([container.as_str(), ifname.as_str(), network.as_str()])
+}
+
+/// The attachment of a key made by [`wiring_key`].
+pub(crate) fn wiring_of(key: &[u8]) -> Option<Attachment> {
+    let [container, ifname, network] = parts(key)?;
+    Some(Attachment {
+        network: network.parse().ok()?,
+        container: container.parse().ok()?,
+        ifname: ifname.parse().ok()?,
+    })
 }
 
 /// What is in front of the addresses of a pod's interface in [`PODS`].
@@ -198,6 +227,10 @@ mod tests {
         assert_eq!(attachment_of(&key[..key.len() - 1]), None);
         assert_eq!(attachment_of(b"n\0c1\0"), None);
         assert_eq!(attachment_of(b"n\0c1\0eth0\0x\0"), None);
+        let key_of_wiring = wiring_key(&attachment("n", "c1"));
+        assert_eq!(wiring_of(&key_of_wiring), Some(attachment("n", "c1")));
+        let container = container_key(&"c".parse().unwrap());
+        assert!(!key_of_wiring.starts_with(&container), "c is not c1");
         let [from, to] = addresses_under(&key);
         let other =
             with_address(attachment_key(&attachment("n", "c10")), "10.0.0.1".parse().unwrap());

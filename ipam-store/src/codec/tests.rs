@@ -96,6 +96,8 @@ fn every_kind_of_record() {
     ] {
         assert_eq!(hex(&encode_rest(&"p".parse().unwrap(), &rest)), golden);
     }
+    assert_eq!(hex(&encode_wiring("{}")), "61a8362543027b7d");
+    assert_eq!(decode_wiring(&encode_wiring("{}")).as_deref(), Ok("{}"));
     assert_eq!(
         hex(&encode_tally(&tally())),
         concat!("51", "17d0a5ba", "01", "02", "03", "04", "01", "00", "0a000001")
