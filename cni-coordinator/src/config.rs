@@ -18,8 +18,8 @@ use crate::pattern::LinkPattern;
 /// in.
 ///
 /// The fields are the peer's (Spiderpool's coordinator), with its names and defaults; what the peer
-/// asks of its agent has to be written down here. `mark`, `dataDir`, `hostInterfaceExclude` and
-/// `detect` are ours.
+/// asks of its agent has to be written down here. `mark`, `stateDir` and
+/// `hostInterfaceExclude` are ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CoordinatorConfig {
     /// `mode`.
@@ -49,13 +49,15 @@ pub struct CoordinatorConfig {
     pub veth_mtu: Option<u32>,
     /// `mark`: of connections that came in by the veth.
     pub mark: Mark,
-    /// `dataDir`: the database's directory.
-    pub data_dir: PathBuf,
+    /// `stateDir`: where what was made is recorded.
+    pub state_dir: PathBuf,
     /// `hostInterfaceExclude`: links of the node whose addresses are not the node's for its pods.
     pub host_interface_exclude: Vec<LinkPattern>,
-    /// `detect`.
-    pub detect: Detect,
 }
+
+/// Where what was made is recorded unless `stateDir` says otherwise. It says what is in the kernel,
+/// so a reboot ends both.
+pub const DEFAULT_STATE_DIR: &str = "/run/node-ipam/coordinator";
 
 /// `mode`: how the pod's traffic reaches its node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -69,20 +71,6 @@ pub enum WantedMode {
     Overlay,
     /// `disabled`, `disable`: nothing is done.
     Disabled,
-}
-
-/// `detect`: how a second owner of the pod's address is looked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Detect {
-    /// `auto`: by the cloud's metadata where there is a cloud, else by ARP and neighbour discovery.
-    #[default]
-    Auto,
-    /// `metadata`: by the cloud's metadata only.
-    Metadata,
-    /// `arp`: by ARP and neighbour discovery only.
-    Arp,
-    /// `off`: not at all.
-    Off,
 }
 
 /// A destination that the pod reaches by way of its node.
@@ -137,8 +125,6 @@ struct Raw {
     mark: Option<TextOrNumber>,
     #[serde(default, rename = "hostInterfaceExclude")]
     host_interface_exclude: Option<Vec<String>>,
-    #[serde(default)]
-    detect: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -158,8 +144,8 @@ enum TextOrNumber {
 
 #[derive(Debug, Default, Deserialize)]
 struct OfPlace {
-    #[serde(default, rename = "dataDir")]
-    data_dir: Option<PathBuf>,
+    #[serde(default, rename = "stateDir")]
+    state_dir: Option<PathBuf>,
 }
 
 /// The chart's: where a node-local DNS cache listens.
@@ -218,16 +204,15 @@ impl CoordinatorConfig {
             veth_address: veth_address.map(|text| link_address(&text)).transpose()?,
             veth_mtu: veth_mtu(raw.veth_mtu)?,
             mark,
-            data_dir: data_dir(config.plugin()?)?,
+            state_dir: state_dir(config.plugin()?)?,
             host_interface_exclude: exclude.transpose()?.unwrap_or_else(LinkPattern::defaults),
-            detect: word("detect", raw.detect.as_deref(), &DETECTS)?,
         })
     }
 
-    /// `dataDir` for a DEL: nothing but the place of the records is needed then, and nothing else
+    /// `stateDir` for a DEL: nothing but the place of the records is needed then, and nothing else
     /// of the configuration can make a DEL fail.
-    pub fn data_dir_of_del(config: &DelConfig) -> PathBuf {
-        data_dir(config.plugin()).unwrap_or_else(|_| cni_ipam::DEFAULT_DATA_DIR.into())
+    pub fn state_dir_of_del(config: &DelConfig) -> PathBuf {
+        state_dir(config.plugin()).unwrap_or_else(|_| DEFAULT_STATE_DIR.into())
     }
 }
 
@@ -238,13 +223,6 @@ const MODES: [(&str, WantedMode); 5] = [
     ("disabled", WantedMode::Disabled),
     // The peer's plugin and its resource definition differ in this word.
     ("disable", WantedMode::Disabled),
-];
-
-const DETECTS: [(&str, Detect); 4] = [
-    ("auto", Detect::Auto),
-    ("metadata", Detect::Metadata),
-    ("arp", Detect::Arp),
-    ("off", Detect::Off),
 ];
 
 fn invalid(field: &str, value: impl fmt::Debug, reason: impl fmt::Display) -> Error {
@@ -379,13 +357,13 @@ fn link_address(text: &str) -> Result<IpAddr, Error> {
     })
 }
 
-fn data_dir(raw: OfPlace) -> Result<PathBuf, Error> {
-    let given = raw.data_dir.filter(|path| !path.as_os_str().is_empty());
-    let path = given.unwrap_or_else(|| cni_ipam::DEFAULT_DATA_DIR.into());
+fn state_dir(raw: OfPlace) -> Result<PathBuf, Error> {
+    let given = raw.state_dir.filter(|path| !path.as_os_str().is_empty());
+    let path = given.unwrap_or_else(|| DEFAULT_STATE_DIR.into());
     if path.is_absolute() {
         return Ok(path);
     }
-    Err(invalid("dataDir", path, "it must be an absolute path, as every plugin's on the node"))
+    Err(invalid("stateDir", path, "it must be an absolute path, as every plugin's on the node"))
 }
 
 // The tables of NICs must not reach that of replies: ordinals begin at 1.

@@ -5,9 +5,12 @@
 //! node, after the main plugin of a chain: a veth pair, routes over it, marks on connections that
 //! come in by it, and rules where the pod has several NICs.
 //!
-//! It is pure. A [`Scene`] is what was found, a [`CoordinatorConfig`] what is wanted, [`plan()`] the
-//! steps from one to the other; whoever performs them asks nobody for anything else. What was done
-//! is a [`Wiring`], from which alone it can be done again ([`host_steps`]) and undone ([`unplan`]).
+//! Its core is pure. A [`Scene`] is what was found, a [`CoordinatorConfig`] what is wanted, [`plan()`]
+//! the steps from one to the other. What was done is a [`Wiring`], from which alone it can be done
+//! again ([`host_steps`]) and undone ([`unplan`]).
+//!
+//! Around it, [`survey`] finds the scene, [`apply()`] carries the steps out, all or none, and
+//! [`first_difference`] says whether they still hold.
 //!
 //! ```
 //! use cni_coordinator::{CoordinatorConfig, Scene, plan};
@@ -25,28 +28,38 @@
 //! ```
 #![warn(clippy::unwrap_used)]
 
+mod apply;
 mod command;
 mod config;
+mod differences;
 mod mark;
 mod mode;
 pub mod numbers;
 mod pattern;
+mod perform;
 mod plan;
 mod scene;
+mod site;
 mod step;
 mod subject;
+mod survey;
 mod tuning;
 mod veth;
 mod wiring;
 
-pub use config::{CoordinatorConfig, Detect, Hijacked, PolicyRoute, WantedMode};
+pub use apply::{Failed, apply, apply_each};
+pub use config::{CoordinatorConfig, DEFAULT_STATE_DIR, Hijacked, PolicyRoute, WantedMode};
+pub use differences::first_difference;
 pub use mark::{Mark, MarkError};
 pub use mode::{Mode, Turn, turn};
 pub use pattern::{LinkPattern, LinkPatternError};
+pub use perform::reply_marks;
 pub use plan::{Plan, PlanError, plan};
 pub use scene::{NodeLink, NodeScene, PodLink, PodScene, Scene};
+pub use site::Site;
 pub use step::{
     Change, Ingredient, Marks, Need, Neighbour, Place, Route, Rule, Step, UnknownIngredient, Veth,
 };
+pub use survey::survey;
 pub use veth::{ALIAS_PREFIX, POD_END, VethPair};
 pub use wiring::{Wiring, WiringError, host_steps, unplan};

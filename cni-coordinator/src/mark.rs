@@ -40,6 +40,12 @@ impl Mark {
     }
 }
 
+impl From<Mark> for cni_net::Mark {
+    fn from(Mark { value, mask }: Mark) -> Self {
+        Self { value, mask }
+    }
+}
+
 impl Default for Mark {
     fn default() -> Self {
         Self::DEFAULT

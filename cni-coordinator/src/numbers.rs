@@ -38,6 +38,11 @@ pub const PROTOCOL: u8 = 157;
 /// the peer's at 1000.
 pub const LAST_ORDINAL: u16 = 99;
 
+/// Whether a table of the pod is the main one or may be of ours: the others say nothing to a plan.
+pub(crate) fn is_own_or_main(table: u32) -> bool {
+    table == MAIN_TABLE || (REPLY_TABLE..=nic_table(LAST_ORDINAL)).contains(&table)
+}
+
 /// The table of the NIC with this ordinal.
 pub fn nic_table(ordinal: u16) -> u32 {
     FIRST_NIC_TABLE + u32::from(ordinal)

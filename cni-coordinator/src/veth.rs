@@ -6,6 +6,9 @@ use ipam_core::Attachment;
 /// The end in the pod, the peer's name for it: users and the rules of network managers know it.
 pub const POD_END: &str = "veth0";
 
+/// The kind of link that both ends are, as the kernel names it.
+pub(crate) const VETH: &str = "veth";
+
 /// The first part of every alias of ours.
 pub const ALIAS_PREFIX: &str = "cni-coordinator/";
 
@@ -55,9 +58,14 @@ impl VethPair {
     /// Whether an alias says that this container has the link, whichever of its interfaces it was
     /// made for.
     pub fn owns(&self, alias: &str) -> bool {
-        let container = |alias: &str| alias.rsplit_once('/').map(|(left, _)| left.to_owned());
-        container(alias) == container(&self.alias)
+        is_same_container(alias, &self.alias)
     }
+}
+
+/// Whether two aliases of links are of one container, for whichever of its interfaces.
+pub(crate) fn is_same_container(one: &str, other: &str) -> bool {
+    let container = |alias: &str| alias.rsplit_once('/').map(|(left, _)| left.to_owned());
+    container(one) == container(other)
 }
 
 /// Set explicitly, since the MAC of a link that was given none is changed by systemd-udevd
