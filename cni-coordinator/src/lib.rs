@@ -27,6 +27,8 @@
 
 mod command;
 mod config;
+mod error;
+mod field;
 mod mark;
 mod mode;
 pub mod numbers;
@@ -40,10 +42,11 @@ mod veth;
 mod wiring;
 
 pub use config::{CoordinatorConfig, Detect, Hijacked, PolicyRoute, WantedMode};
+pub use error::PlanError;
 pub use mark::{Mark, MarkError};
 pub use mode::{Mode, Turn, turn};
 pub use pattern::{LinkPattern, LinkPatternError};
-pub use plan::{Plan, PlanError, plan};
+pub use plan::{Plan, plan};
 pub use scene::{NodeLink, NodeScene, PodLink, PodScene, Scene};
 pub use step::{
     Change, Ingredient, Marks, Need, Neighbour, Place, Route, Rule, Step, UnknownIngredient, Veth,

@@ -6,9 +6,10 @@ use ipam_core::Family;
 use ipnet::IpNet;
 
 use crate::config::CoordinatorConfig;
+use crate::error::PlanError;
 use crate::mode::{Mode, Turn};
 use crate::numbers::{HOST_RULE_PREFERENCE, MAIN_TABLE, PROTOCOL};
-use crate::plan::{PlanError, in_pod};
+use crate::plan::in_pod;
 use crate::scene::{NodeLink, PodLink, Scene};
 use crate::step::{Change, Ingredient, Route, Step};
 use crate::veth::{ALIAS_PREFIX, POD_END, VethPair};
