@@ -104,11 +104,14 @@ impl Display for Route {
             write!(f, " via {via}")?;
         }
         write!(f, " dev {}", self.link)?;
+        if self.onlink {
+            f.write_str(" onlink")?;
+        }
         if self.table != crate::numbers::MAIN_TABLE {
             write!(f, " table {}", self.table)?;
         }
         write!(f, " proto {}", self.protocol)?;
-        if self.on_link && matches!(self.dst.addr(), IpAddr::V4(_)) {
+        if self.link_scope && matches!(self.dst.addr(), IpAddr::V4(_)) {
             f.write_str(" scope link")?;
         }
         if let Some(source) = self.source {

@@ -247,7 +247,8 @@ fn replies(subject: &Subject<'_>) -> Vec<Step> {
             metric: None,
             mtu: None,
             advmss: None,
-            on_link: false,
+            link_scope: false,
+            onlink: false,
             protocol: PROTOCOL,
         };
         steps.push(in_pod(Ingredient::ReplyRoute, Change::PutRoute(route)));
@@ -281,7 +282,8 @@ fn policy_routes(subject: &Subject<'_>, ruled: &[Family]) -> Vec<Step> {
                 metric: None,
                 mtu: None,
                 advmss: None,
-                on_link: false,
+                link_scope: false,
+                onlink: false,
                 protocol: PROTOCOL,
             });
             in_pod(Ingredient::PolicyRoute, change)

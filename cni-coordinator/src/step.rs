@@ -184,7 +184,9 @@ pub struct Route {
     /// The largest segment of TCP that the other side is told, in bytes.
     pub advmss: Option<u32>,
     /// Whether its scope is the link (IPv4: `RT_SCOPE_LINK`; IPv6 routes have no scope).
-    pub on_link: bool,
+    pub link_scope: bool,
+    /// Whether the next hop is on the link although no route says so (`RTNH_F_ONLINK`).
+    pub onlink: bool,
     /// Who made it (`rtm_protocol`).
     pub protocol: u8,
 }

@@ -127,7 +127,8 @@ impl<'a> Subject<'a> {
             metric: None,
             mtu: None,
             advmss: None,
-            on_link: via.is_none() && family == Family::V4,
+            link_scope: via.is_none() && family == Family::V4,
+            onlink: false,
             protocol: PROTOCOL,
         };
         let tables = [own].into_iter().chain(main);

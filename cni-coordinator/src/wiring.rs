@@ -193,7 +193,8 @@ impl Wiring {
             metric: None,
             mtu: None,
             advmss: None,
-            on_link: true,
+            link_scope: true,
+            onlink: false,
             protocol: PROTOCOL,
         }
     }

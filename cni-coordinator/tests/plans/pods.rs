@@ -106,7 +106,8 @@ pub(crate) fn route(text: &str, link: &str, source: Option<&str>) -> Route {
         metric,
         mtu: None,
         advmss: None,
-        on_link: via.is_none() && !v6,
+        link_scope: via.is_none() && !v6,
+        onlink: false,
         protocol: if via.is_none() { KERNEL } else { BOOT },
     }
 }
