@@ -29,6 +29,7 @@ mod command;
 mod config;
 mod error;
 mod field;
+mod ingredient;
 mod mark;
 mod mode;
 pub mod numbers;
@@ -43,13 +44,12 @@ mod wiring;
 
 pub use config::{CoordinatorConfig, Detect, Hijacked, PolicyRoute, WantedMode};
 pub use error::PlanError;
+pub use ingredient::{Ingredient, UnknownIngredient};
 pub use mark::{Mark, MarkError};
 pub use mode::{Mode, Turn, turn};
 pub use pattern::{LinkPattern, LinkPatternError};
 pub use plan::{Plan, plan};
 pub use scene::{NodeLink, NodeScene, PodLink, PodScene, Scene};
-pub use step::{
-    Change, Ingredient, Marks, Need, Neighbour, Place, Route, Rule, Step, UnknownIngredient, Veth,
-};
+pub use step::{Change, Marks, Need, Neighbour, Place, Route, Rule, Step, Veth};
 pub use veth::{ALIAS_PREFIX, POD_END, VethPair};
 pub use wiring::{Wiring, WiringError, host_steps, unplan};

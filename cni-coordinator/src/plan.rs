@@ -7,12 +7,13 @@ use ipnet::IpNet;
 
 use crate::config::CoordinatorConfig;
 use crate::error::PlanError;
+use crate::ingredient::Ingredient;
 use crate::mode::{Mode, turn};
 use crate::numbers::{
     HOST_RULE_PREFERENCE, MAIN_TABLE, MARK_RULE_PREFERENCE, PROTOCOL, REPLY_TABLE,
 };
 use crate::scene::{PodLink, Scene};
-use crate::step::{Change, Ingredient, Marks, Need, Neighbour, Place, Route, Rule, Step, Veth};
+use crate::step::{Change, Marks, Need, Neighbour, Place, Route, Rule, Step, Veth};
 use crate::subject::Subject;
 use crate::tuning;
 use crate::wiring::{Wiring, host_steps};
@@ -238,19 +239,7 @@ fn replies(subject: &Subject<'_>) -> Vec<Step> {
     let marks = Change::PutMarks(Marks { link: link(), mark });
     let mut steps = vec![in_pod(Ingredient::Marks, marks)];
     for (family, gateway) in gateways {
-        let route = Route {
-            dst: everything(family),
-            via: Some(gateway),
-            link: link(),
-            table: REPLY_TABLE,
-            source: None,
-            metric: None,
-            mtu: None,
-            advmss: None,
-            link_scope: false,
-            onlink: false,
-            protocol: PROTOCOL,
-        };
+        let route = Route::new(everything(family), Some(gateway), link(), REPLY_TABLE);
         steps.push(in_pod(Ingredient::ReplyRoute, Change::PutRoute(route)));
         let rule = Rule {
             family,
@@ -273,20 +262,9 @@ fn policy_routes(subject: &Subject<'_>, ruled: &[Family]) -> Vec<Step> {
     routes
         .map(|route| {
             let own = ruled.contains(&Family::of(route.gw));
-            let change = Change::PutRoute(Route {
-                dst: route.dst,
-                via: Some(route.gw),
-                link: subject.nic.name.clone(),
-                table: if own { subject.turn.table() } else { MAIN_TABLE },
-                source: None,
-                metric: None,
-                mtu: None,
-                advmss: None,
-                link_scope: false,
-                onlink: false,
-                protocol: PROTOCOL,
-            });
-            in_pod(Ingredient::PolicyRoute, change)
+            let table = if own { subject.turn.table() } else { MAIN_TABLE };
+            let route = Route::new(route.dst, Some(route.gw), subject.nic.name.as_str(), table);
+            in_pod(Ingredient::PolicyRoute, Change::PutRoute(route))
         })
         .collect()
 }
