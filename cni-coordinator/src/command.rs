@@ -104,11 +104,14 @@ impl Display for Route {
             write!(f, " via {via}")?;
         }
         write!(f, " dev {}", self.link)?;
+        if self.onlink {
+            f.write_str(" onlink")?;
+        }
         if self.table != crate::numbers::MAIN_TABLE {
             write!(f, " table {}", self.table)?;
         }
         write!(f, " proto {}", self.protocol)?;
-        if self.on_link && matches!(self.dst.addr(), IpAddr::V4(_)) {
+        if self.link_scope && matches!(self.dst.addr(), IpAddr::V4(_)) {
             f.write_str(" scope link")?;
         }
         if let Some(source) = self.source {
@@ -175,5 +178,23 @@ mod tests {
         let set = |mark: &str| set("ct mark", mark.parse().unwrap());
         assert_eq!(set("0x80"), "ct mark set ct mark or 0x80");
         assert_eq!(set("0x80/0xff"), "ct mark set ct mark and 0xffffff00 or 0x80");
+    }
+
+    #[test]
+    fn a_route_with_every_option() {
+        let (dst, via) = ("10.0.0.0/8".parse().unwrap(), "10.1.0.1".parse().unwrap());
+        let route = Route {
+            source: Some("10.1.0.2".parse().unwrap()),
+            metric: Some(7),
+            mtu: Some(1400),
+            advmss: Some(1360),
+            onlink: true,
+            ..Route::new(dst, Some(via), "net1", 102)
+        };
+        assert_eq!(
+            route.to_string(),
+            "10.0.0.0/8 via 10.1.0.1 dev net1 onlink table 102 proto 157 src 10.1.0.2 metric 7 \
+             mtu 1400 advmss 1360"
+        );
     }
 }

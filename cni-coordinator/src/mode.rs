@@ -3,8 +3,9 @@
 use std::fmt;
 
 use crate::config::{CoordinatorConfig, WantedMode};
+use crate::error::PlanError;
 use crate::numbers::{LAST_ORDINAL, nic_table, source_rule_preference};
-use crate::plan::PlanError;
+
 use crate::scene::Scene;
 use crate::veth::POD_END;
 use crate::wiring::Wiring;

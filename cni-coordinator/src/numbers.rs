@@ -52,3 +52,7 @@ pub fn nic_table(ordinal: u16) -> u32 {
 pub fn source_rule_preference(ordinal: u16) -> u32 {
     FIRST_SOURCE_RULE_PREFERENCE + u32::from(ordinal)
 }
+
+// Tables of NICs and that of replies are apart, and below `RT_TABLE_DEFAULT`.
+const _: () =
+    assert!(FIRST_NIC_TABLE >= REPLY_TABLE && FIRST_NIC_TABLE + (LAST_ORDINAL as u32) < 253);

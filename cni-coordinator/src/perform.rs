@@ -270,10 +270,11 @@ pub(crate) fn on(route: &Route, index: u32) -> cni_net::Route {
     cni_net::Route {
         table: Some(route.table),
         metric: route.metric,
-        scope: (route.on_link && matches!(route.dst, IpNet::V4(_))).then_some(RouteScope::LINK),
+        scope: (route.link_scope && matches!(route.dst, IpNet::V4(_))).then_some(RouteScope::LINK),
         mtu: route.mtu,
         advmss: route.advmss,
         source: route.source,
+        onlink: route.onlink,
         protocol: Some(route.protocol),
         ..cni_net::Route::new(route.dst, route.via, index)
     }

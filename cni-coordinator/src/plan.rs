@@ -6,12 +6,14 @@ use ipam_core::Family;
 use ipnet::IpNet;
 
 use crate::config::CoordinatorConfig;
+use crate::error::PlanError;
+use crate::ingredient::Ingredient;
 use crate::mode::{Mode, turn};
 use crate::numbers::{
     HOST_RULE_PREFERENCE, MAIN_TABLE, MARK_RULE_PREFERENCE, PROTOCOL, REPLY_TABLE,
 };
 use crate::scene::{PodLink, Scene};
-use crate::step::{Change, Ingredient, Marks, Need, Neighbour, Place, Route, Rule, Step, Veth};
+use crate::step::{Change, Marks, Need, Neighbour, Place, Route, Rule, Step, Veth};
 use crate::subject::Subject;
 use crate::tuning;
 use crate::wiring::{Wiring, host_steps};
@@ -26,118 +28,6 @@ pub struct Plan {
     pub wiring: Option<Wiring>,
     /// What a person should know.
     pub warnings: Vec<String>,
-}
-
-/// Why there is no plan. Nothing was done.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PlanError {
-    /// A further interface came before the first.
-    #[error(
-        "{ifname} is not the pod's first interface {first_nic}, and that was not wired: run this \
-         plugin for {first_nic} first, name the first interface in podDefaultCniNic, or use mode \
-         overlay"
-    )]
-    NoVeth {
-        /// The interface.
-        ifname: String,
-        /// `podDefaultCniNic`.
-        first_nic: String,
-    },
-    /// The first interface in overlay mode.
-    #[error(
-        "mode overlay: {ifname} is the pod's first interface, whose own plugin has to join it with \
-         the node: use mode underlay for it, or auto"
-    )]
-    FirstInOverlay {
-        /// The interface.
-        ifname: String,
-    },
-    /// Overlay mode in a pod that has a veth.
-    #[error(
-        "mode overlay: the pod has a veth0 already, so its first interface was wired in mode \
-         underlay: use the same for {ifname}, or auto"
-    )]
-    VethInOverlay {
-        /// The interface.
-        ifname: String,
-    },
-    /// No number is left for one more NIC.
-    #[error("container {container} has {most} wired interfaces, the most that there can be")]
-    TooManyNics {
-        /// The container.
-        container: String,
-        /// The limit.
-        most: u16,
-    },
-    /// The pod lacks a link.
-    #[error("the pod has no link {link}: {remedy}")]
-    NoLink {
-        /// Its name.
-        link: String,
-        /// What to do about it.
-        remedy: &'static str,
-    },
-    /// The pod's link to the node has no end on the node, or no MAC.
-    #[error(
-        "the pod's link {link} is no veth with its other end on the node, by which the pod could \
-         be joined with it"
-    )]
-    NoPeer {
-        /// The link.
-        link: String,
-    },
-    /// A link that is not ours has a name that we need.
-    #[error("{place} has a link {link} that is not this container's: rename or delete it")]
-    NameTaken {
-        /// Where: `the pod` or `the node`.
-        place: &'static str,
-        /// The name.
-        link: String,
-    },
-    /// The interface has no address that anybody could reach.
-    #[error(
-        "interface {ifname} has no address beyond its link: run this plugin behind one that gives \
-         it one"
-    )]
-    NoAddress {
-        /// The interface.
-        ifname: String,
-    },
-    /// The pod and the node have the same address.
-    #[error("address {address} is the node's own: give the pod another")]
-    AddressOfNode {
-        /// The address.
-        address: IpAddr,
-    },
-    /// Services of a family are to be reached by a node that has no address of it.
-    #[error(
-        "serviceCIDR {cidr}: the node has no IPv{} address that its pods could reach it by: give \
-         it one, look at hostInterfaceExclude, or leave the CIDR out", .family.version()
-    )]
-    NoNodeAddress {
-        /// The family.
-        family: Family,
-        /// The first such CIDR.
-        cidr: IpNet,
-    },
-    /// What is to go by the node is the subnet of a NIC.
-    #[error(
-        "{cidr} is the subnet of the pod's interface {link} and is to be reached by the node too: \
-         leave it out of overlayPodCIDR, serviceCIDR and hijackCIDR"
-    )]
-    HijackedSubnet {
-        /// The destination.
-        cidr: IpNet,
-        /// The NIC.
-        link: String,
-    },
-    /// The MTU is too small for IPv6.
-    #[error("vethMTU {mtu}: the pod has IPv6, which needs 1280 bytes (RFC 8200, section 5)")]
-    MtuTooSmall {
-        /// The MTU.
-        mtu: u32,
-    },
 }
 
 impl Plan {
@@ -349,18 +239,7 @@ fn replies(subject: &Subject<'_>) -> Vec<Step> {
     let marks = Change::PutMarks(Marks { link: link(), mark });
     let mut steps = vec![in_pod(Ingredient::Marks, marks)];
     for (family, gateway) in gateways {
-        let route = Route {
-            dst: everything(family),
-            via: Some(gateway),
-            link: link(),
-            table: REPLY_TABLE,
-            source: None,
-            metric: None,
-            mtu: None,
-            advmss: None,
-            on_link: false,
-            protocol: PROTOCOL,
-        };
+        let route = Route::new(everything(family), Some(gateway), link(), REPLY_TABLE);
         steps.push(in_pod(Ingredient::ReplyRoute, Change::PutRoute(route)));
         let rule = Rule {
             family,
@@ -383,19 +262,9 @@ fn policy_routes(subject: &Subject<'_>, ruled: &[Family]) -> Vec<Step> {
     routes
         .map(|route| {
             let own = ruled.contains(&Family::of(route.gw));
-            let change = Change::PutRoute(Route {
-                dst: route.dst,
-                via: Some(route.gw),
-                link: subject.nic.name.clone(),
-                table: if own { subject.turn.table() } else { MAIN_TABLE },
-                source: None,
-                metric: None,
-                mtu: None,
-                advmss: None,
-                on_link: false,
-                protocol: PROTOCOL,
-            });
-            in_pod(Ingredient::PolicyRoute, change)
+            let table = if own { subject.turn.table() } else { MAIN_TABLE };
+            let route = Route::new(route.dst, Some(route.gw), subject.nic.name.as_str(), table);
+            in_pod(Ingredient::PolicyRoute, Change::PutRoute(route))
         })
         .collect()
 }

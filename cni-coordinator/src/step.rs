@@ -1,14 +1,14 @@
 //! One change of a plan: where, what, and what becomes of an ADD that cannot have it.
 
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use cni_net::MacAddr;
 use ipam_core::Family;
 use ipnet::IpNet;
 
+use crate::ingredient::Ingredient;
 use crate::mark::Mark;
+use crate::numbers::PROTOCOL;
 
 /// One change. `Display` is the same change as a command of iproute2, sysctl(8) or nft(8).
 ///
@@ -184,9 +184,30 @@ pub struct Route {
     /// The largest segment of TCP that the other side is told, in bytes.
     pub advmss: Option<u32>,
     /// Whether its scope is the link (IPv4: `RT_SCOPE_LINK`; IPv6 routes have no scope).
-    pub on_link: bool,
+    pub link_scope: bool,
+    /// Whether the next hop is on the link although no route says so (`RTNH_F_ONLINK`).
+    pub onlink: bool,
     /// Who made it (`rtm_protocol`).
     pub protocol: u8,
+}
+
+impl Route {
+    /// A route of ours with nothing but the kernel's defaults.
+    pub fn new(dst: IpNet, via: Option<IpAddr>, link: impl Into<String>, table: u32) -> Self {
+        Self {
+            dst,
+            via,
+            link: link.into(),
+            table,
+            source: None,
+            metric: None,
+            mtu: None,
+            advmss: None,
+            link_scope: false,
+            onlink: false,
+            protocol: PROTOCOL,
+        }
+    }
 }
 
 /// A rule, found or wanted.
@@ -214,108 +235,4 @@ pub struct Marks {
     pub link: String,
     /// The mark.
     pub mark: Mark,
-}
-
-/// What steps are there for. A test can leave an ingredient out, and see what does not work
-/// without.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Ingredient {
-    /// The pair itself.
-    Veth,
-    /// Its MTU; without it the pair has the kernel's 1500.
-    Mtu,
-    /// Whose pair it is.
-    Alias,
-    /// `vethLinkAddress`.
-    VethAddress,
-    /// `txQueueLen`.
-    TxQueueLen,
-    /// IPv6 is switched on in the pod.
-    Ipv6,
-    /// Neither end believes router advertisements and redirects of the other.
-    Hardening,
-    /// The pod's and the veth's `rp_filter`.
-    RpFilter,
-    /// Both ends are up.
-    Up,
-    /// The pod knows the MAC of its node.
-    NodeNeighbour,
-    /// The pod's routes to the addresses of its node.
-    NodeRoute,
-    /// The pod's routes to Services and whatever else goes by its node.
-    Hijack,
-    /// The marks of the packet filter.
-    Marks,
-    /// The default route of marked replies.
-    ReplyRoute,
-    /// The rule that leads marked replies there.
-    MarkRule,
-    /// The place of that rule before the source rules; without it the rule stands where the peer's
-    /// does.
-    MarkRulePreference,
-    /// The routes of a NIC in its own table.
-    NicRoute,
-    /// The rules by which a NIC's addresses leave by that NIC.
-    SourceRule,
-    /// One default route in the main table.
-    DefaultRoute,
-    /// `policyRoutes`.
-    PolicyRoute,
-    /// The node's rule for the table of pods.
-    HostRule,
-    /// The node knows the MAC of the pod.
-    HostNeighbour,
-    /// The node's route to the pod.
-    HostRoute,
-}
-
-/// A text that names no ingredient.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no ingredient of a plan")]
-pub struct UnknownIngredient(String);
-
-impl Ingredient {
-    /// Every one.
-    pub const ALL: [Self; 23] = [
-        Self::Veth,
-        Self::Mtu,
-        Self::Alias,
-        Self::VethAddress,
-        Self::TxQueueLen,
-        Self::Ipv6,
-        Self::Hardening,
-        Self::RpFilter,
-        Self::Up,
-        Self::NodeNeighbour,
-        Self::NodeRoute,
-        Self::Hijack,
-        Self::Marks,
-        Self::ReplyRoute,
-        Self::MarkRule,
-        Self::MarkRulePreference,
-        Self::NicRoute,
-        Self::SourceRule,
-        Self::DefaultRoute,
-        Self::PolicyRoute,
-        Self::HostRule,
-        Self::HostNeighbour,
-        Self::HostRoute,
-    ];
-}
-
-impl fmt::Display for Ingredient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
-impl FromStr for Ingredient {
-    type Err = UnknownIngredient;
-
-    /// Its name as `Display` shows it.
-    fn from_str(text: &str) -> Result<Self, UnknownIngredient> {
-        let found = Self::ALL.into_iter().find(|it| it.to_string() == text);
-        found.ok_or_else(|| UnknownIngredient(text.to_owned()))
-    }
 }

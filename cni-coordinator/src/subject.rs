@@ -6,11 +6,13 @@ use ipam_core::Family;
 use ipnet::IpNet;
 
 use crate::config::CoordinatorConfig;
+use crate::error::PlanError;
+use crate::ingredient::Ingredient;
 use crate::mode::{Mode, Turn};
-use crate::numbers::{HOST_RULE_PREFERENCE, MAIN_TABLE, PROTOCOL};
-use crate::plan::{PlanError, in_pod};
+use crate::numbers::{HOST_RULE_PREFERENCE, MAIN_TABLE};
+use crate::plan::in_pod;
 use crate::scene::{NodeLink, PodLink, Scene};
-use crate::step::{Change, Ingredient, Route, Step};
+use crate::step::{Change, Route, Step};
 use crate::veth::{ALIAS_PREFIX, POD_END, VethPair};
 use crate::wiring::Wiring;
 
@@ -118,16 +120,9 @@ impl<'a> Subject<'a> {
         let of_main = joint.and_then(|link| source(link, family)).or(own.1);
         let main = self.is_first_of(family).then_some((MAIN_TABLE, of_main));
         let route = |(table, source)| Route {
-            dst,
-            via,
-            link: self.wiring.pod_link.clone(),
-            table,
             source,
-            metric: None,
-            mtu: None,
-            advmss: None,
-            on_link: via.is_none() && family == Family::V4,
-            protocol: PROTOCOL,
+            link_scope: via.is_none() && family == Family::V4,
+            ..Route::new(dst, via, self.wiring.pod_link.as_str(), table)
         };
         let tables = [own].into_iter().chain(main);
         tables.map(|it| in_pod(ingredient, Change::PutRoute(route(it)))).collect()

@@ -124,8 +124,9 @@ pub(crate) fn named(route: &cni_net::Route, names: &BTreeMap<u32, &str>) -> Opti
         metric: route.metric,
         mtu: route.mtu,
         advmss: route.advmss,
-        on_link: route.scope == Some(cni_net::RouteScope::LINK)
+        link_scope: route.scope == Some(cni_net::RouteScope::LINK)
             && Family::of(route.dst.addr()) == Family::V4,
+        onlink: route.onlink,
         protocol: route.protocol.unwrap_or(0),
     })
 }

@@ -4,11 +4,13 @@ use std::net::IpAddr;
 
 use ipam_core::Family;
 
+use crate::error::PlanError;
+use crate::ingredient::Ingredient;
 use crate::mode::Mode;
 use crate::numbers::{MAIN_TABLE, PROTOCOL, REPLY_TABLE, source_rule_preference};
-use crate::plan::{PlanError, in_pod};
+use crate::plan::in_pod;
 use crate::scene::PodLink;
-use crate::step::{Change, Ingredient, Route, Step};
+use crate::step::{Change, Route, Step};
 use crate::subject::Subject;
 use crate::wiring::{Wiring, source_rule};
 

@@ -137,8 +137,8 @@ mod tests {
         }
         // A DEL of a later build has to find what this one made.
         let pair = pair("web-server-1");
-        assert_eq!(pair.host, "veth@@HOST@@");
-        assert_eq!(pair.pod_mac.to_string(), "@@POD@@");
+        assert_eq!(pair.host, "veth58751b3e174");
+        assert_eq!(pair.pod_mac.to_string(), "5a:5f:47:8e:a7:9f");
     }
 
     #[test]

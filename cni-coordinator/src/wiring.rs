@@ -11,9 +11,10 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::ingredient::Ingredient;
 use crate::mode::{Mode, Turn};
 use crate::numbers::PROTOCOL;
-use crate::step::{Change, Ingredient, Need, Neighbour, Place, Route, Rule, Step};
+use crate::step::{Change, Need, Neighbour, Place, Route, Rule, Step};
 use crate::veth::VethPair;
 
 /// One interface that was wired.
@@ -184,18 +185,8 @@ impl Wiring {
     }
 
     fn host_route(&self, address: IpAddr) -> Route {
-        Route {
-            dst: address.into(),
-            via: None,
-            link: self.host_link.clone(),
-            table: self.host_table,
-            source: None,
-            metric: None,
-            mtu: None,
-            advmss: None,
-            on_link: true,
-            protocol: PROTOCOL,
-        }
+        let link = self.host_link.as_str();
+        Route { link_scope: true, ..Route::new(address.into(), None, link, self.host_table) }
     }
 
     /// What makes the pod reachable from its node, once the node's link is up. The last part of an
