@@ -4,7 +4,25 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use cni_net::Netns;
+use cni_proto::{AddRequest, Code, Error};
 use ipam_core::NetnsRef;
+
+/// The pod's namespace of an ADD or a CHECK, which is not the plugin's own.
+///
+/// # Errors
+///
+/// Code 8: `CNI_NETNS` is no namespace, or the plugin's own.
+pub fn netns_of(request: &AddRequest) -> Result<Netns, Error> {
+    let invalid = |msg: String| Error::new(Code::INVALID_NETNS, msg);
+    let of_kernel = |error: cni_net::Error| invalid(error.to_string());
+    let pod = Netns::open(&request.netns).map_err(of_kernel)?;
+    if !request.netns_override && Netns::current().map_err(of_kernel)?.id() == pod.id() {
+        let path = request.netns.display();
+        return Err(invalid(format!("CNI_NETNS {path} is the plugin's own network namespace")));
+    }
+    Ok(pod)
+}
 
 /// The longest chain of symbolic links that is followed.
 const MOST_LINKS: usize = 8;

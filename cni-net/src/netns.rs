@@ -40,6 +40,11 @@ pub struct NetnsId {
     pub ino: u64,
 }
 
+/// What opening a path answers that leads to no file: no namespace was ever attached by it, or it
+/// is gone.
+const LEADS_NOWHERE: [Errno; 5] =
+    [Errno::NOENT, Errno::NXIO, Errno::NOTDIR, Errno::NAMETOOLONG, Errno::LOOP];
+
 impl Netns {
     /// Opens the namespace at `path`: a bind mount such as `/run/netns/NAME`, or
     /// `/proc/PID/ns/net`.
@@ -88,6 +93,20 @@ impl Netns {
         let stat = rustix::fs::fstat(&fd).map_err(|errno| context.errno(errno))?;
         let id = NetnsId { dev: stat.st_dev, ino: stat.st_ino };
         Ok(Self { fd, id, path: shown })
+    }
+
+    /// The namespace at `path`, or `None` if it is gone, whatever stands at its path now: for who
+    /// takes away what was made in it.
+    ///
+    /// # Errors
+    /// As [`Netns::open`], where the path leads to something that cannot be opened.
+    pub fn find(path: &Path) -> Result<Option<Self>> {
+        match Self::open(path) {
+            Ok(netns) => Ok(Some(netns)),
+            Err(Error::NotNetns { .. }) => Ok(None),
+            Err(error) if LEADS_NOWHERE.iter().any(|errno| error.is(*errno)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Which namespace this is, to compare with another.

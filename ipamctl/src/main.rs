@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 mod apply;
 mod documents;
 mod evidence;
+mod explain;
 mod export;
 mod handover;
 mod host_local;
@@ -19,6 +20,7 @@ mod inventory;
 mod ips;
 mod pools;
 mod rebuild;
+mod repair;
 mod result_cache;
 mod table;
 mod verify;
@@ -73,6 +75,11 @@ enum Verb {
     /// Make the database anew from what the node knows: the runtime's results, the addresses in
     /// live namespaces, an export.
     Rebuild(rebuild::Rebuild),
+    /// Make again what the node needs to reach its pods, where somebody took it away.
+    Repair(repair::Repair),
+    /// Say what a plugin would do, as commands.
+    #[command(subcommand)]
+    Explain(explain::Explain),
     /// Write down everything that is stored.
     Export(handover::Export),
     /// Make the database anew from an export, and what lives beside it.
@@ -138,6 +145,8 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<()> {
             apply::run(&command.store()?, sources, files, out)
         }
         Verb::Verify(options) => verify::run(&command.store()?, options, out),
+        Verb::Repair(options) => repair::run(options, patience, out),
+        Verb::Explain(what) => explain::run(what, patience, out),
         Verb::Rebuild(options) => rebuild::rebuild(&command.store()?, options, out),
         Verb::Restore(options) => rebuild::restore(&command.store()?, options, out),
         Verb::Export(options) => handover::export(&command.store()?, options, patience, out),

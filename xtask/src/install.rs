@@ -14,7 +14,7 @@ use crate::toolchain;
 use crate::workspace;
 
 /// What a node needs.
-const PROGRAMS: [&str; 3] = ["cni-ipam", "cni-ipvlan", "ipamctl"];
+const PROGRAMS: [&str; 4] = ["cni-ipam", "cni-ipvlan", "cni-coordinator", "ipamctl"];
 
 /// A network configuration to begin with; the tests use this very file.
 const EXAMPLE: &str = "examples/10-node-ipam.conflist";

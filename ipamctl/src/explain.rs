@@ -1,0 +1,85 @@
+//! `ipamctl explain`: what a plugin would do, as commands, without doing it.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use cni_coordinator::{CoordinatorConfig, Place, Site, Wiring, plan, survey};
+use cni_net::Netns;
+use cni_proto::NetworkConfig;
+use ipam_core::Attachment;
+use ipam_store::Wirings;
+use serde_json::Value;
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Explain {
+    /// How `cni-coordinator` would join a pod with this node: the steps, in their order.
+    Coordinator(Coordinator),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Coordinator {
+    /// The network configuration list (.conflist), or the plugin's own configuration.
+    #[arg(short, long = "filename", value_name = "FILE")]
+    file: PathBuf,
+
+    /// The pod's network namespace.
+    #[arg(long, value_name = "PATH")]
+    netns: PathBuf,
+
+    /// The pod's interface.
+    #[arg(long, value_name = "NAME", default_value = "eth0")]
+    ifname: String,
+
+    /// The container's id, from which names and MACs follow.
+    #[arg(long, value_name = "ID", default_value = "0000000000000000")]
+    container: String,
+}
+
+const PLUGIN: &str = "cni-coordinator";
+
+pub(crate) fn run(explain: &Explain, patience: Duration, out: &mut dyn Write) -> Result<()> {
+    let Explain::Coordinator(options) = explain;
+    let text = fs::read(&options.file).with_context(|| options.file.display().to_string())?;
+    let value: Value = serde_json::from_slice(&text)
+        .with_context(|| format!("{} is not JSON", options.file.display()))?;
+    let config = NetworkConfig::parse(own_part(value)?.to_string().as_bytes())?;
+    let attachment = Attachment {
+        network: config.name.as_str().parse()?,
+        container: options.container.parse()?,
+        ifname: options.ifname.parse()?,
+    };
+    let config = CoordinatorConfig::new(&config)?;
+    let pod = Netns::open(&options.netns)?;
+    let mut site = Site::open(Some(&pod))?;
+    let scene = survey(&mut site, &attachment, &options.netns)?;
+    let mut scene = scene.with_context(|| format!("{} is gone", options.netns.display()))?;
+    let known = Wirings::new(&config.state_dir, patience).of(&attachment.container)?;
+    for recorded in known {
+        scene.wirings.push(Wiring::from_json(&recorded.document)?);
+    }
+    let plan = plan(&config, &scene)?;
+    for warning in &plan.warnings {
+        writeln!(out, "# {warning}")?;
+    }
+    for step in &plan.steps {
+        writeln!(out, "{step}")?;
+    }
+    let count = |place| plan.steps.iter().filter(|step| step.place == place).count();
+    let (pod, node) = (count(Place::Pod), count(Place::Node));
+    writeln!(out, "# {pod} steps in the pod, {node} on the node; nothing was done")?;
+    Ok(())
+}
+
+/// What a runtime gives the plugin of a list.
+fn own_part(value: Value) -> Result<Value> {
+    let Some(plugins) = value["plugins"].as_array() else { return Ok(value) };
+    let own = plugins.iter().find(|plugin| plugin["type"] == PLUGIN);
+    let Some(mut own) = own.cloned() else { bail!("the list has no plugin of type {PLUGIN}") };
+    for key in ["cniVersion", "name"] {
+        own[key] = value[key].clone();
+    }
+    Ok(own)
+}
