@@ -12,6 +12,7 @@
 //! leaves the store unusable for the next.
 #![warn(clippy::unwrap_used)]
 
+mod ask;
 mod boot;
 mod clock;
 mod codec;
@@ -23,20 +24,26 @@ mod disk;
 mod durable;
 mod error;
 mod fault;
+mod flock;
 mod free_runs;
+mod group;
 mod indexes;
 mod ledger;
 mod lock;
 mod migrate;
+mod mortal;
 mod overlay;
 mod phased;
 mod register;
+mod room;
 mod rows;
 mod schema;
+mod slip;
 mod spare;
 mod store;
 mod tally;
 mod transaction;
+mod turn;
 mod watch;
 
 #[cfg(test)]
@@ -51,5 +58,6 @@ pub use configured::Configured;
 pub use contents::{Contents, Counters, PoolCounters, Resting};
 pub use declared::{Changes, Declared};
 pub use error::{AllocateError, ApplyError, Error, Holder};
+pub use room::default_room;
 pub use store::{Grant, Request, Store, Verdict};
 pub use watch::Watch;
