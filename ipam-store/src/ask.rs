@@ -76,7 +76,7 @@ impl Ask {
     /// Whether the pools are those that it was made for.
     pub(crate) fn fits(&self, pools: &Pools) -> bool {
         match &self.what {
-            What::Allocate { pools: Some(asked), .. } => *asked == pools.pools,
+            What::Allocate { pools: Some(asked), .. } => *asked == pools.records,
             _ => true,
         }
     }
@@ -110,36 +110,36 @@ impl Ask {
 #[derive(Debug)]
 pub(crate) struct Pools {
     names: Vec<String>,
-    pools: Vec<Vec<u8>>,
+    records: Vec<Vec<u8>>,
     pub(crate) reserved: Vec<Vec<u8>>,
 }
 
 impl Pools {
     pub(crate) fn stored(register: &Register<'_>) -> Outcome<Self> {
-        let (mut names, mut pools) = (Vec::new(), Vec::new());
+        let (mut names, mut records) = (Vec::new(), Vec::new());
         for row in register.pools.iter()? {
             let (name, record) = row?;
             names.push(name.value().to_owned());
-            pools.push(record.value().to_vec());
+            records.push(record.value().to_vec());
         }
         let mut reserved = Vec::new();
         for row in register.reserved.iter()? {
             reserved.push(row?.1.value().to_vec());
         }
-        Ok(Self { names, pools, reserved })
+        Ok(Self { names, records, reserved })
     }
 
     /// Whether all of it is short enough for an answer.
     pub(crate) fn are_short(&self) -> bool {
         let reserved: usize = self.reserved.iter().map(Vec::len).sum();
-        let longest = self.pools.iter().map(Vec::len).max().unwrap_or_default();
+        let longest = self.records.iter().map(Vec::len).max().unwrap_or_default();
         reserved <= LONGEST_POOL && longest <= LONGEST_POOL
     }
 
     pub(crate) fn record_of(&self, pool: &Pool) -> Outcome<&[u8]> {
         let name = pool.name().as_str();
         let place = self.names.iter().position(|known| known == name);
-        let record = place.and_then(|place| self.pools.get(place));
+        let record = place.and_then(|place| self.records.get(place));
         let lost = || Fault::Disagreement(format!("pool {name} is decided with and not stored"));
         record.map(Vec::as_slice).ok_or_else(lost)
     }

@@ -19,9 +19,7 @@ use crate::overlay::Overlay;
 use crate::phased::Phased;
 use crate::register::Register;
 use crate::rows;
-use crate::schema::{
-    DEPARTED, FORMAT, META, META_FORMAT, META_REVISION, NOTES, NOTES_GROUP,
-};
+use crate::schema::{DEPARTED, FORMAT, META, META_FORMAT, META_REVISION, NOTES, NOTES_GROUP};
 
 /// Where a store lives and how long its lock is waited for.
 #[derive(Debug, Clone)]

@@ -52,6 +52,9 @@ mod crash;
 #[cfg(test)]
 #[path = "../tests/power/mod.rs"]
 mod power;
+#[cfg(test)]
+#[path = "../tests/together/mod.rs"]
+mod together;
 
 pub use clock::now;
 pub use configured::Configured;

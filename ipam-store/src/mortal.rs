@@ -14,7 +14,8 @@ pub(crate) fn step() {
     static LAST: OnceLock<Option<usize>> = OnceLock::new();
     static STEPS: AtomicUsize = AtomicUsize::new(0);
 
-    let last = LAST.get_or_init(|| std::env::var(LAST_STEP).ok().and_then(|text| text.parse().ok()));
+    let last =
+        LAST.get_or_init(|| std::env::var(LAST_STEP).ok().and_then(|text| text.parse().ok()));
     if let Some(last) = last
         && STEPS.fetch_add(1, Ordering::Relaxed) == *last
     {

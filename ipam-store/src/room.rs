@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, statfs, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, statfs, unlinkat,
+};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
@@ -104,15 +106,12 @@ fn make_in(parent: &Path, lock: Identity) -> Result<(), Errno> {
 }
 
 /// A directory of this user that nobody else may look into. A link to one is none.
-fn own_directory(
-    at: impl AsFd,
-    path: impl rustix::path::Arg,
-) -> Result<OwnedFd, Errno> {
+fn own_directory(at: impl AsFd, path: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = openat(at, path, flags, Mode::empty())?;
     let found = fstat(&directory)?;
     let is_directory = FileType::from_raw_mode(found.st_mode).is_dir();
-    let is_private = Mode::from_raw_mode(found.st_mode).bits() & 0o077 == 0;
+    let is_private = !Mode::from_raw_mode(found.st_mode).intersects(Mode::RWXG | Mode::RWXO);
     if !is_directory || !is_private || found.st_uid != geteuid().as_raw() {
         return Err(Errno::PERM);
     }

@@ -239,7 +239,8 @@ impl Store {
         demands: &[Demand],
         netns: Option<&NetnsRef>,
     ) -> Result<Vec<Grant>, AllocateError> {
-        let what = || What::Allocate { demands: demands.into(), netns: netns.cloned(), pools: None };
+        let what =
+            || What::Allocate { demands: demands.into(), netns: netns.cloned(), pools: None };
         match self.turn(Growth::Blocks, what)? {
             Turn::Answered(answer) => Ok(answer.granted()),
             Turn::Own(opened) => self.decide(opened, demands, |register, policy, now| {

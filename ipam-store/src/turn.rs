@@ -27,11 +27,7 @@ pub(crate) enum Turn {
 
 impl Store {
     /// Waits for the lock, and meanwhile asks its holder for the decision.
-    pub(crate) fn turn(
-        &self,
-        growth: Growth,
-        what: impl FnOnce() -> What,
-    ) -> Result<Turn, Error> {
+    pub(crate) fn turn(&self, growth: Growth, what: impl FnOnce() -> What) -> Result<Turn, Error> {
         let location = self.location();
         location.require_or_wait()?;
         let mut waiting = match Flock::attempt(&location.lock_file())? {

@@ -55,11 +55,7 @@ enum StickyRecord {
 
 #[derive(Encode, Decode)]
 enum WhatRecord {
-    Allocate {
-        demands: Vec<DemandRecord>,
-        netns: Option<NetnsRecord>,
-        pools: Option<Vec<Vec<u8>>>,
-    },
+    Allocate { demands: Vec<DemandRecord>, netns: Option<NetnsRecord>, pools: Option<Vec<Vec<u8>>> },
     Release(AttachmentRecord),
 }
 
@@ -167,9 +163,10 @@ pub(crate) fn decode_ask(bytes: &[u8]) -> Result<Ask, CodecError> {
             StrategyRecord::OldestReleased => Strategy::OldestReleased,
         },
         cooldown_seconds: policy.cooldown_seconds,
-        when_only_cooling: match policy.takes_cooling {
-            true => WhenOnlyCooling::TakeOldest,
-            false => WhenOnlyCooling::Refuse,
+        when_only_cooling: if policy.takes_cooling {
+            WhenOnlyCooling::TakeOldest
+        } else {
+            WhenOnlyCooling::Refuse
         },
         sticky: match policy.sticky {
             StickyRecord::None => StickyNames::None,
