@@ -52,7 +52,7 @@ impl StorageBackend for Disk {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        mortal::step();
+        mortal::call()?;
         let now = self.len()?;
         if len > now {
             match spare::reserve(&self.file, now, len - now) {
@@ -66,12 +66,12 @@ impl StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        mortal::step();
+        mortal::call()?;
         self.file.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        mortal::step();
+        mortal::call()?;
         self.file.write_all_at(data, offset)
     }
 }

@@ -4,6 +4,7 @@
 //! have.
 
 mod deaths;
+mod failures;
 mod order;
 mod overdue;
 mod rooms;
