@@ -17,7 +17,7 @@ fn a_failure_of_the_group_is_not_the_holders_and_an_answer_is_what_is_held() {
             let slips = slips.map(|what| scene.leave(what));
             let broken = Broken::at(call, lasts);
             let own = scene.add("own");
-            let has_failed = broken.has_failed();
+            let has_failed = Broken::has_failed();
             drop(broken);
             if !has_failed {
                 own.unwrap();
