@@ -40,7 +40,7 @@ fn of_request(reason: &RequestReason) -> Code {
 pub(crate) fn of_store(error: &ipam_store::Error) -> Error {
     let code = match error {
         ipam_store::Error::Missing { .. } => NO_POOL,
-        ipam_store::Error::Busy { .. } => Code::TRY_AGAIN,
+        ipam_store::Error::Busy { .. } | ipam_store::Error::Unanswered { .. } => Code::TRY_AGAIN,
         _ => STORE,
     };
     Error::new(code, error.to_string())

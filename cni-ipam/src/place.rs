@@ -144,11 +144,15 @@ impl Place {
         }
     }
 
-    /// The store there, which tells stderr whom it frees.
+    /// The store there, which tells stderr whom it frees. Its waiting processes are served together.
     pub(crate) fn store(&self) -> Store {
-        Store::new(&self.data_dir, self.lock_timeout)
+        let store = Store::new(&self.data_dir, self.lock_timeout)
             .with_policy(self.policy.clone())
-            .with_watcher(report::freed)
+            .with_watcher(report::freed);
+        match ipam_store::default_room() {
+            Some(room) => store.with_room(room),
+            None => store,
+        }
     }
 }
 

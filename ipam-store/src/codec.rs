@@ -280,5 +280,6 @@ fn content(error: impl std::fmt::Display) -> CodecError {
     CodecError::Content(error.to_string())
 }
 
+pub(crate) mod slip;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ipam_core::{Demand, Lease, NetnsRef, Pool};
 
+use crate::ask::{Pools, What};
 use crate::codec;
 use crate::contents::Contents;
 use crate::database::Opened;
@@ -18,6 +19,7 @@ use crate::rows;
 use crate::schema::address_key;
 use crate::store::{Grant, Store};
 use crate::transaction;
+use crate::turn::Turn;
 
 /// The pools of a store that nobody applies documents to: the configuration of a network has them,
 /// and each request brings them.
@@ -47,11 +49,18 @@ impl Store {
         demands: &[Demand],
         netns: Option<&NetnsRef>,
     ) -> Result<Vec<Grant>, AllocateError> {
-        let opened = match self.location().open(Growth::Blocks) {
-            Err(Error::Missing { .. }) => self.create_configured(configured)?,
-            other => other?,
+        let what = || What::Allocate {
+            demands: demands.into(),
+            netns: netns.cloned(),
+            pools: Some(Pools::configured(&by_name(configured.pools))),
         };
-        self.decide(&opened, |register, policy, now| {
+        let opened = match self.turn(Growth::Blocks, what) {
+            Err(Error::Missing { .. }) => self.create_configured(configured)?,
+            Ok(Turn::Answered(answer)) => return Ok(answer.granted()),
+            Ok(Turn::Own(opened)) => opened,
+            Err(other) => return Err(other.into()),
+        };
+        self.decide(opened, demands, |register, policy, now| {
             let is_other = register.set_pools(configured.pools)?;
             let done = transaction::allocate(register, demands, netns, policy, now)?;
             if is_other {

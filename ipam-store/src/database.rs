@@ -19,7 +19,7 @@ use crate::overlay::Overlay;
 use crate::phased::Phased;
 use crate::register::Register;
 use crate::rows;
-use crate::schema::{DEPARTED, FORMAT, META, META_FORMAT, META_REVISION};
+use crate::schema::{DEPARTED, FORMAT, META, META_FORMAT, META_REVISION, NOTES, NOTES_GROUP};
 
 /// Where a store lives and how long its lock is waited for.
 #[derive(Debug, Clone)]
@@ -58,8 +58,12 @@ impl Location {
         }
     }
 
+    pub(crate) fn lock_file(&self) -> PathBuf {
+        self.directory.join("lock")
+    }
+
     pub(crate) fn lock(&self) -> Result<Lock, Error> {
-        Lock::acquire(&self.directory.join("lock"), self.patience)
+        Lock::acquire(&self.lock_file(), self.patience)
     }
 
     /// Opens the existing database for one decision.
@@ -68,13 +72,18 @@ impl Location {
         self.open_locked(lock, growth)
     }
 
-    /// The lock, where there is a database to work with. One that seems to be lost may be in the
-    /// making by who has the lock.
-    fn lock_existing(&self) -> Result<Lock, Error> {
+    /// Fails if there is no database to wait for. One that seems to be lost may be in the making by
+    /// who has the lock.
+    pub(crate) fn require_or_wait(&self) -> Result<(), Error> {
         match self.require() {
-            Ok(()) | Err(Error::Lost { .. }) => {}
-            Err(other) => return Err(other),
+            Err(Error::Lost { .. }) => Ok(()),
+            other => other,
         }
+    }
+
+    /// The lock, where there is a database to work with.
+    fn lock_existing(&self) -> Result<Lock, Error> {
+        self.require_or_wait()?;
         let lock = self.lock()?;
         self.require().map(|()| lock)
     }
@@ -229,6 +238,26 @@ impl Opened {
 
     pub(crate) fn lock(&self) -> &Lock {
         &self.lock
+    }
+
+    /// The group of decisions that was committed last, if there ever was one.
+    pub(crate) fn last_group(&self) -> Outcome<Option<u128>> {
+        let notes = match self.database().begin_read()?.open_table(NOTES) {
+            // Of format 1.
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+            other => other?,
+        };
+        let id = rows::text(&notes, NOTES_GROUP)?;
+        Ok(id.and_then(|id| u128::from_str_radix(&id, 16).ok()))
+    }
+
+    /// The same after a transaction that failed, under the same lock: what is left of it in memory
+    /// is gone.
+    pub(crate) fn reopen(self, location: &Location, growth: Growth) -> Result<Self, Error> {
+        let Self { database, lock, .. } = self;
+        drop(database);
+        // The note says whether a commit was begun: as it would for another process.
+        location.open_locked(lock, growth)
     }
 
     /// Notes that maintenance begins, which commits more than once. The next open settles it.

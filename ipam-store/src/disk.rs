@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use redb::StorageBackend;
 use rustix::io::Errno;
 
+use crate::mortal;
 use crate::spare;
 
 /// A file that grows by blocks that are there, so that an overwrite, which is what a release needs,
@@ -51,6 +52,7 @@ impl StorageBackend for Disk {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        mortal::call()?;
         let now = self.len()?;
         if len > now {
             match spare::reserve(&self.file, now, len - now) {
@@ -64,10 +66,12 @@ impl StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        mortal::call()?;
         self.file.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        mortal::call()?;
         self.file.write_all_at(data, offset)
     }
 }

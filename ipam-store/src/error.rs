@@ -9,7 +9,8 @@ use ipam_core::{NotDecided, Refused, Rejection};
 
 use crate::fault::Fault;
 
-/// The store failed. Nothing was changed unless a commit had already succeeded.
+/// The store failed. Nothing was changed unless a commit had already succeeded, or
+/// [`Self::Unanswered`] says so.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -44,6 +45,17 @@ pub enum Error {
         /// How long the lock was waited for.
         waited: Duration,
         /// Who holds it, as far as the kernel tells.
+        holder: Option<Holder>,
+    },
+    /// Somebody else held the lock for too long, and has taken this request on: it may have been
+    /// carried out, or be still. Release the attachment, then try again.
+    #[error("waited {} ms for the lock {}{}, which has taken the request on and not answered: DEL frees what it may get, then try again", waited.as_millis(), path.display(), held_by(holder.as_ref()))]
+    Unanswered {
+        /// The lock file.
+        path: PathBuf,
+        /// How long the answer was waited for.
+        waited: Duration,
+        /// Who holds the lock, as far as the kernel tells.
         holder: Option<Holder>,
     },
     /// A newer program has written the database: use that program. Releases are accepted all the

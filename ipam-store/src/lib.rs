@@ -13,6 +13,7 @@
 //! leaves the store unusable for the next.
 #![warn(clippy::unwrap_used)]
 
+mod ask;
 mod boot;
 mod clock;
 mod codec;
@@ -24,20 +25,26 @@ mod disk;
 mod durable;
 mod error;
 mod fault;
+mod flock;
 mod free_runs;
+mod group;
 mod indexes;
 mod ledger;
 mod lock;
 mod migrate;
+mod mortal;
 mod overlay;
 mod phased;
 mod register;
+mod room;
 mod rows;
 mod schema;
+mod slip;
 mod spare;
 mod store;
 mod tally;
 mod transaction;
+mod turn;
 mod watch;
 mod wirings;
 
@@ -47,12 +54,16 @@ mod crash;
 #[cfg(test)]
 #[path = "../tests/power/mod.rs"]
 mod power;
+#[cfg(test)]
+#[path = "../tests/together/mod.rs"]
+mod together;
 
 pub use clock::now;
 pub use configured::Configured;
 pub use contents::{Contents, Counters, PoolCounters, Resting};
 pub use declared::{Changes, Declared};
 pub use error::{AllocateError, ApplyError, Error, Holder};
+pub use room::default_room;
 pub use store::{Grant, Request, Store, Verdict};
 pub use watch::Watch;
 pub use wirings::{WireError, Wiring, Wirings};

@@ -12,74 +12,48 @@
 //! loss of power an older note says less, and what is read is on the disk.
 
 use std::cell::Cell;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+use crate::error::Error;
+use crate::flock::{Flock, Identity, Tried, now_ms};
 
-use crate::error::{Error, Holder};
-
-/// The lock, held until this is dropped or the process ends.
+/// The lock with its note, held until this is dropped or the process ends.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    file: File,
+    flock: Flock,
     noted: Cell<Option<u64>>,
     is_settled: Cell<bool>,
 }
 
 impl Lock {
-    /// Waits for the lock, at most `patience`. The kernel wakes waiters in the order of their
-    /// arrival, though one who comes at the very moment of a release may be faster.
+    /// Waits for the lock, at most `patience`.
     pub(crate) fn acquire(path: &Path, patience: Duration) -> Result<Self, Error> {
-        let failed = |operation| {
-            move |source: io::Error| Error::Io { operation, path: path.to_path_buf(), source }
-        };
-        let file = open(path).map_err(failed("open the lock file"))?;
-        match file.try_lock() {
-            Ok(()) => return Ok(Self::taken(file)),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
-        }
-        let inode = file.metadata().map_err(failed("look at the lock file"))?.ino();
-        let asleep = file.try_clone().map_err(failed("duplicate the lock file"))?;
-        // flock has no deadline, so a thread of its own waits. If it gets the lock after the
-        // deadline, nobody receives the file, and dropping it releases the lock again.
-        let (sender, receiver) = mpsc::sync_channel(1);
-        thread::Builder::new()
-            .name("lock".into())
-            .spawn(move || {
-                let outcome = file.lock().map(|()| file);
-                drop(sender.send(outcome));
-            })
-            .map_err(failed("start a thread that waits for the lock"))?;
-        let waited = shortened(patience);
-        match receiver.recv_timeout(waited) {
-            Ok(Ok(file)) => Ok(Self::taken(file)),
-            Ok(Err(source)) => Err(failed("lock")(source)),
-            Err(_) => {
-                let note = Note::read(&asleep);
-                Err(Error::Busy {
-                    path: path.to_path_buf(),
-                    waited,
-                    holder: holder_of(inode, note.as_ref()),
-                })
-            }
+        match Flock::attempt(path)? {
+            Tried::Held(flock) => Ok(Self::of(flock)),
+            Tried::Waiting(mut waiting) => match waiting.wait(patience)? {
+                Some(flock) => Ok(Self::of(flock)),
+                None => Err(waiting.busy()),
+            },
         }
     }
 
-    fn taken(file: File) -> Self {
-        let note = Note::read(&file);
+    /// For who is going to work with the database: says so in the file.
+    pub(crate) fn of(flock: Flock) -> Self {
+        let note = Note::read(flock.file());
         let noted = Cell::new(note.as_ref().map(|note| note.revision));
         let is_settled = Cell::new(note.is_some_and(|note| note.is_settled));
-        let lock = Self { file, noted, is_settled };
+        let lock = Self { flock, noted, is_settled };
         // For people only: what it says about the database stays.
         drop(lock.write());
         lock
+    }
+
+    pub(crate) fn identity(&self) -> io::Result<Identity> {
+        self.flock.identity()
     }
 
     /// The revision that the database had reached, as far as somebody noted it.
@@ -111,45 +85,16 @@ impl Lock {
         let (pid, since_ms) = (std::process::id(), now_ms());
         let (noted, is_settled) = (self.noted.get(), self.is_settled.get());
         let note = Note { pid, since_ms, revision: noted.unwrap_or_default(), is_settled };
-        self.file.write_all_at(note.line().as_bytes(), 0)
+        self.flock.file().write_all_at(note.line().as_bytes(), 0)
     }
-}
-
-impl Drop for Lock {
-    /// Not by the close alone: a child that another thread is starting has a copy of the descriptor
-    /// until it calls exec, and would keep the lock for as long.
-    fn drop(&mut self) {
-        drop(self.file.unlock());
-    }
-}
-
-/// A file system that became read-only still lets its files be locked for looking.
-fn open(path: &Path) -> io::Result<File> {
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-    match opened {
-        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(path),
-        other => other,
-    }
-}
-
-/// Up to a tenth less, so that many who began to wait together do not all come back together.
-fn shortened(patience: Duration) -> Duration {
-    let nanoseconds = u32::try_from(clock_gettime(ClockId::Boottime).tv_nsec).unwrap_or_default();
-    let draw = (std::process::id() ^ nanoseconds) % 100;
-    patience.saturating_sub(patience / 1000 * draw)
-}
-
-fn now_ms() -> u64 {
-    let now = clock_gettime(ClockId::Boottime);
-    u64::try_from(now.tv_sec * 1000 + now.tv_nsec / 1_000_000).unwrap_or_default()
 }
 
 /// The line in the lock file.
 #[derive(Debug, PartialEq, Eq)]
-struct Note {
-    pid: u32,
+pub(crate) struct Note {
+    pub(crate) pid: u32,
     /// On `CLOCK_BOOTTIME`.
-    since_ms: u64,
+    pub(crate) since_ms: u64,
     revision: u64,
     is_settled: bool,
 }
@@ -166,7 +111,7 @@ impl Note {
         format!("{line:<width$}\n", width = NOTE_LENGTH - 1)
     }
 
-    fn read(file: &File) -> Option<Self> {
+    pub(crate) fn read(file: &File) -> Option<Self> {
         let mut line = [0; NOTE_LENGTH];
         file.read_exact_at(&mut line, 0).ok()?;
         Self::parse(std::str::from_utf8(&line).ok()?.trim_end())
@@ -188,33 +133,10 @@ impl Note {
     }
 }
 
-/// Who holds the `flock` of this inode, by `/proc/locks`; for people, so any doubt is `None`.
-fn holder_of(inode: u64, note: Option<&Note>) -> Option<Holder> {
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    let pid = locks.lines().find_map(|line| flock_owner(line, inode))?;
-    let command = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    let since_ms = note.filter(|note| note.pid == pid).map(|note| note.since_ms);
-    Some(Holder {
-        pid,
-        command: command.trim_end().to_string(),
-        held: since_ms.map(|since| Duration::from_millis(now_ms().saturating_sub(since))),
-    })
-}
-
-/// The owner in a line such as `7: FLOCK  ADVISORY  WRITE 4242 fe:00:917 0 EOF`. Waiters have
-/// `->` in the second column.
-fn flock_owner(line: &str, inode: u64) -> Option<u32> {
-    let mut columns = line.split_whitespace().skip(1);
-    if columns.next()? != "FLOCK" {
-        return None;
-    }
-    let pid = columns.nth(2)?.parse().ok()?;
-    let place = columns.next()?;
-    (place.rsplit(':').next()?.parse() == Ok(inode)).then_some(pid)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -235,19 +157,6 @@ mod tests {
         waiter.join().unwrap().unwrap();
         // The waiter that gave up above must not keep the lock when it gets it at last.
         drop(Lock::acquire(&path, Duration::from_secs(60)).unwrap());
-    }
-
-    /// Seen with a test that started processes while another of its threads used a store: "Database
-    /// already open".
-    #[test]
-    fn a_copy_of_the_descriptor_in_a_child_does_not_keep_the_lock() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("lock");
-        let lock = Lock::acquire(&path, Duration::ZERO).unwrap();
-        let copy = lock.file.try_clone().unwrap();
-        drop(lock);
-        drop(Lock::acquire(&path, Duration::ZERO).unwrap());
-        drop(copy);
     }
 
     #[test]
@@ -274,15 +183,5 @@ mod tests {
         let longest = Note { pid, since_ms, revision, is_settled: true };
         assert_eq!(longest.line().len(), NOTE_LENGTH);
         assert_eq!(Note::parse(longest.line().trim_end()), Some(longest));
-    }
-
-    #[test]
-    fn the_holder_is_read_from_the_kernels_list() {
-        let line = "7: FLOCK  ADVISORY  WRITE 4242 fe:00:917 0 EOF";
-        assert_eq!(flock_owner(line, 917), Some(4242));
-        assert_eq!(flock_owner(line, 918), None);
-        assert_eq!(flock_owner("7: -> FLOCK  ADVISORY  WRITE 1 fe:00:917 0 EOF", 917), None);
-        assert_eq!(flock_owner("1: POSIX  ADVISORY  WRITE 4242 fe:00:917 0 EOF", 917), None);
-        assert_eq!(flock_owner("", 917), None);
     }
 }

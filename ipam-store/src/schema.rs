@@ -25,6 +25,9 @@ pub(crate) const META_MOMENT: &str = "moment";
 pub(crate) const NOTES: TableDefinition<'_, &str, &str> = TableDefinition::new("notes");
 /// The row of [`NOTES`] with the boot that all moments of rests count in.
 pub(crate) const NOTES_BOOT: &str = "boot";
+/// The row of [`NOTES`] with the group that was committed last (see [`crate::group`]), as 32
+/// hexadecimal digits.
+pub(crate) const NOTES_GROUP: &str = "group";
 
 /// Pool name to pool record.
 pub(crate) const POOLS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("pools");

@@ -12,6 +12,7 @@ use ipam_core::{
 
 use redb::ReadTransaction;
 
+use crate::ask::What;
 use crate::clock;
 use crate::contents::{self, Contents, Counters};
 use crate::database::{Location, Opened, begin};
@@ -20,11 +21,13 @@ use crate::disk::Growth;
 use crate::durable::{create_directory, io_error, is_there, rename};
 use crate::error::{AllocateError, ApplyError, Error, Unapplied, Undecided};
 use crate::fault::{Fault, Outcome};
+use crate::group::Scope;
 use crate::migrate::depart;
 use crate::register::Register;
 use crate::rows;
 use crate::spare;
 use crate::transaction::{self, Done};
+use crate::turn::Turn;
 use crate::watch::Watch;
 
 /// The pools and leases of one node, in one directory.
@@ -74,6 +77,7 @@ pub struct Store {
     policy: Policy,
     clock: Clock,
     watcher: Watcher,
+    room: Option<PathBuf>,
 }
 
 type Clock = Arc<dyn Fn() -> Stamp + Send + Sync>;
@@ -122,7 +126,18 @@ impl Store {
             policy: Policy::default(),
             clock: Arc::new(clock::now),
             watcher: Arc::new(|_, _| {}),
+            room: None,
         }
+    }
+
+    /// The same store, whose allocations and releases, while they wait for the lock, are decided by
+    /// who has it, many in one transaction. For that they leave what they ask for in `room`, a
+    /// directory in memory that only this user may enter, and which is made if need be; see
+    /// [`default_room`](crate::default_room). Processes with other rooms wait for each other all the
+    /// same, and so do all if the room cannot be used.
+    #[must_use]
+    pub fn with_room(self, room: impl Into<PathBuf>) -> Self {
+        Self { room: Some(room.into()), ..self }
     }
 
     /// The same store under another policy.
@@ -224,25 +239,32 @@ impl Store {
         demands: &[Demand],
         netns: Option<&NetnsRef>,
     ) -> Result<Vec<Grant>, AllocateError> {
-        let opened = self.location.open(Growth::Blocks)?;
-        self.decide(&opened, |register, policy, now| {
-            transaction::allocate(register, demands, netns, policy, now)
-        })
+        let what =
+            || What::Allocate { demands: demands.into(), netns: netns.cloned(), pools: None };
+        match self.turn(Growth::Blocks, what)? {
+            Turn::Answered(answer) => Ok(answer.granted()),
+            Turn::Own(opened) => self.decide(opened, demands, |register, policy, now| {
+                transaction::allocate(register, demands, netns, policy, now)
+            }),
+        }
     }
 
-    /// One transaction that hands addresses out.
+    /// One transaction that hands addresses out, for these demands and to those who wait.
     pub(crate) fn decide(
         &self,
-        opened: &Opened,
-        work: impl FnOnce(&mut Register<'_>, &Policy, &Stamp) -> Result<Done<Vec<Grant>>, Undecided>,
+        opened: Opened,
+        demands: &[Demand],
+        work: impl Fn(&mut Register<'_>, &Policy, &Stamp) -> Result<Done<Vec<Grant>>, Undecided>,
     ) -> Result<Vec<Grant>, AllocateError> {
-        let path = opened.path();
-        spare::keep(path).map_err(io_error("keep space for releases in", path))?;
-        let outcome = self.transact(opened, |register, now| work(register, &self.policy, now));
+        let path = opened.path().to_path_buf();
+        spare::keep(&path).map_err(io_error("keep space for releases in", &path))?;
+        let own: Vec<_> = demands.iter().map(|demand| &demand.attachment).collect();
+        let work = |register: &mut Register<'_>, now: &Stamp| work(register, &self.policy, now);
+        let outcome = self.transact_together(opened, Growth::Blocks, Scope::All, &own, work);
         outcome.map_err(|error| match error {
             Undecided::Refused(refused) => AllocateError::Refused(refused),
             Undecided::Store(error) => error.into(),
-            Undecided::Fault(fault) => fault.at("write to", opened.path()).into(),
+            Undecided::Fault(fault) => fault.at("write to", &path).into(),
         })
     }
 
@@ -255,23 +277,22 @@ impl Store {
     /// Any [`Error`]: the addresses are still held, try again. If [`Error::needs_rebuild`] says so
     /// there is nothing to try: a rebuild takes only what lives.
     pub fn release(&self, attachment: &Attachment) -> Result<Vec<Lease>, Error> {
-        let opened = match self.location.open(Growth::Length) {
+        let opened = match self.turn(Growth::Length, || What::Release(attachment.clone())) {
             Err(Error::Missing { .. }) => return Ok(Vec::new()),
-            other => other?,
+            Ok(Turn::Answered(answer)) => return Ok(answer.released()),
+            Ok(Turn::Own(opened)) => opened,
+            Err(other) => return Err(other),
         };
-        self.release_from(&opened, attachment)
-    }
-
-    fn release_from(&self, opened: &Opened, attachment: &Attachment) -> Result<Vec<Lease>, Error> {
-        let outcome = self.transact(opened, |register, now| {
+        let path = opened.path().to_path_buf();
+        let work = |register: &mut Register<'_>, now: &Stamp| {
             transaction::release(register, attachment, &self.policy, now)
-        });
-        match outcome {
-            Err(Fault::Newer { .. }) => {
-                self.depart(opened, attachment).map_err(|fault| fault.at("write to", opened.path()))
-            }
-            other => other.map_err(|fault| fault.at("write to", opened.path())),
+        };
+        let (growth, scope) = (Growth::Length, Scope::Releases);
+        match self.transact_together(opened, growth, scope, &[attachment], work) {
+            Err(Fault::Newer { .. }) => self.depart(&self.location.open(growth)?, attachment),
+            other => other,
         }
+        .map_err(|fault| fault.at("write to", &path))
     }
 
     fn depart(&self, opened: &Opened, attachment: &Attachment) -> Outcome<Vec<Lease>> {
@@ -387,6 +408,18 @@ impl Store {
 
     pub(crate) fn location(&self) -> &Location {
         &self.location
+    }
+
+    pub(crate) fn room(&self) -> Option<&Path> {
+        self.room.as_deref()
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(crate) fn now(&self) -> Stamp {
+        (self.clock)()
     }
 
     pub(crate) fn file(&self) -> PathBuf {
@@ -507,7 +540,7 @@ impl Store {
         Ok((before, size().map_err(io_error("look at", &path))?))
     }
 
-    fn transact<T, E: From<Fault>>(
+    pub(crate) fn transact<T, E: From<Fault>>(
         &self,
         opened: &Opened,
         work: impl FnOnce(&mut Register<'_>, &Stamp) -> Result<Done<T>, E>,

@@ -1,9 +1,13 @@
 use std::fmt::Write as _;
 
-use ipam_core::{PoolSpec, ReservedSpec};
+use ipam_core::{
+    Asker, Demand, Family, NamedPools, Policy, PoolSpec, ReservedSpec, Source, StickyNames,
+    Strategy, WhenOnlyCooling,
+};
 use proptest::prelude::*;
 
 use super::*;
+use crate::ask::{Answer, Ask, What};
 
 fn lease() -> Lease {
     Lease {
@@ -119,6 +123,66 @@ fn every_kind_of_record() {
     );
 }
 
+fn ask() -> Ask {
+    let lease = lease();
+    let asker = Asker {
+        namespace: Some("default".parse().unwrap()),
+        ..Asker::new("n".parse().unwrap(), "kube-system/net".parse().unwrap())
+    };
+    let demand = Demand {
+        pod: lease.pod,
+        source: Source::Named(NamedPools { v4: vec!["p*".parse().unwrap()], v6: Vec::new() }),
+        required: vec![Family::V4, Family::V6],
+        requested: vec![lease.address],
+        ..Demand::new(lease.attachment, asker)
+    };
+    let pools = Some(vec![vec![1, 2]]);
+    let what = What::Allocate { demands: vec![demand], netns: lease.netns, pools };
+    let policy = Policy { strategy: Strategy::Random { seed: 7 }, ..Policy::default() };
+    Ask { policy, what }
+}
+
+/// These live as long as a waiting process. Two builds on one node must not take one for another:
+/// a change of these bytes needs another kind.
+#[test]
+fn slips() {
+    assert_eq!(
+        hex(&slip::encode_ask(&ask())),
+        concat!(
+            "61",
+            "52091d08",
+            "02073c0100fc803a090000010b6970766c616e2d657468300263310465746830016e0f6b7562",
+            "652d73797374656d2f6e6574010764656661756c74000000010764656661756c740170000101",
+            "02702a0001010100ac1fc7bb010c2f72756e2f6e65746e732f7001fb2c010101020102"
+        )
+    );
+    let released = slip::Outcome::released(&[]);
+    assert_eq!(hex(&slip::encode_answer(7, released)), "6250c73fac070100");
+}
+
+#[test]
+fn slips_read_back() {
+    let asked = ask();
+    assert_eq!(slip::decode_ask(&slip::encode_ask(&asked)).unwrap(), asked);
+    let release = Ask { what: What::Release(lease().attachment), policy: Policy::default() };
+    assert_eq!(slip::decode_ask(&slip::encode_ask(&release)).unwrap(), release);
+    let policies = [
+        Policy {
+            strategy: Strategy::RoundRobin,
+            sticky: StickyNames::Ordinal,
+            ..asked.policy.clone()
+        },
+        Policy { strategy: Strategy::OldestReleased, sticky: StickyNames::All, ..asked.policy },
+        Policy { when_only_cooling: WhenOnlyCooling::Refuse, ..Policy::default() },
+    ];
+    for policy in policies {
+        let ask = Ask { policy, what: release.what.clone() };
+        assert_eq!(slip::decode_ask(&slip::encode_ask(&ask)).unwrap(), ask);
+    }
+    let answer = slip::encode_answer(u128::MAX, slip::Outcome::released(&[lease()]));
+    assert_eq!(slip::decode_answer(&answer).unwrap(), (u128::MAX, Answer::Released(vec![lease()])));
+}
+
 #[test]
 fn records_read_back() {
     let lease = lease();
@@ -169,7 +233,9 @@ proptest! {
     /// Whatever stands in the file, reading it ends, in a record or in an error.
     #[test]
     fn any_bytes_are_a_record_or_an_error(
-        kind in prop::sample::select(vec![LEASE_1, POOL_1, RESERVED_1, REST_1, TALLY_1]),
+        kind in prop::sample::select(vec![
+            LEASE_1, POOL_1, RESERVED_1, REST_1, TALLY_1, slip::ASK_1, slip::ANSWER_1,
+        ]),
         payload in prop::collection::vec(any::<u8>(), 0..200),
         is_sealed in any::<bool>(),
     ) {
@@ -182,6 +248,8 @@ proptest! {
             decode_reserved(&bytes),
             decode_rest(&bytes),
             decode_tally(&bytes),
+            slip::decode_ask(&bytes).is_ok(),
+            slip::decode_answer(&bytes).is_ok(),
         );
     }
 }

@@ -22,7 +22,7 @@ use crate::power::tape::{Device, Tape};
 
 /// The device of a process that is killed before one of the calls that change the disk.
 #[derive(Debug)]
-struct Mortal {
+pub(super) struct Mortal {
     device: Device,
     tape: Tape,
     calls: AtomicUsize,
@@ -30,6 +30,11 @@ struct Mortal {
 }
 
 impl Mortal {
+    pub(super) fn new(tape: &Tape, last: usize) -> Self {
+        let (device, tape) = (tape.device(), tape.clone());
+        Self { device, tape, calls: AtomicUsize::new(0), last }
+    }
+
     fn call(&self) {
         if self.calls.fetch_add(1, Ordering::Relaxed) == self.last {
             self.tape.kill();
@@ -97,17 +102,12 @@ fn end_and_go_on(
     call: usize,
 ) -> Option<sweep::Outcome> {
     let (tape, note) = (Tape::new(file.to_vec()), Note::settled(first.revision));
-    let device = tape.device();
     tape.begin(0);
     let outcome = match end {
-        End::Killed => {
-            let calls = AtomicUsize::new(0);
-            let mortal = Mortal { device, tape: tape.clone(), calls, last: call };
-            perform(mortal, ending, &note, |_, _| ())
-        }
+        End::Killed => perform(Mortal::new(&tape, call), ending, &note, |_, _| ()),
         End::Refused => {
             let fault = Fault::new(call, Errno::IO, Duration::Once);
-            perform(Faulty::new(device, &fault), ending, &note, |_, _| ())
+            perform(Faulty::new(tape.device(), &fault), ending, &note, |_, _| ())
         }
     };
     if outcome.is_ok() {

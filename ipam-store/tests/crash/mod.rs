@@ -5,6 +5,7 @@
 
 mod cuts;
 mod damage;
+mod doubts;
 mod format_1;
 mod growth;
 mod kills;

@@ -15,9 +15,11 @@ use crate::database::create_tables;
 use crate::declared::Declared;
 use crate::error::Undecided;
 use crate::fault::{Fault, Outcome};
+use crate::group::text_of;
 use crate::phased::Phased;
 use crate::register::Register;
 use crate::rows;
+use crate::schema::NOTES_GROUP;
 use crate::store::Grant;
 use crate::transaction::{Done, allocate, free_dead, release, transact};
 
@@ -40,6 +42,11 @@ pub(super) enum Operation {
         address: IpAddr,
     },
     Apply(Declared),
+    /// One transaction for several processes, each with its own container.
+    Group {
+        id: u128,
+        containers: Vec<usize>,
+    },
     /// Maintenance, which closes the database in the library's own way.
     Verify,
     Compact,
@@ -211,6 +218,14 @@ fn work(
                 register.declare(&merged)?;
             }
             changes.are_some()
+        }
+        Operation::Group { id, containers } => {
+            for container in containers {
+                let demand = demand(*container, *container, Vec::new());
+                allocate(register, &[demand], None, &policy(), now)?;
+            }
+            register.notes.insert(NOTES_GROUP, text_of(*id).as_str()).map_err(Fault::from)?;
+            true
         }
         Operation::Verify | Operation::Compact => {
             assert_eq!(register.check_indexes()?, Vec::<String>::new());
