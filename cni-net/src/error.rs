@@ -105,6 +105,8 @@ pub enum Operation {
     ListRoutes,
     ReadSysctl,
     WriteSysctl,
+    OpenPacketSocket,
+    AskSegment,
 }
 
 impl fmt::Display for Operation {
@@ -127,6 +129,8 @@ impl fmt::Display for Operation {
             Self::ListRoutes => "list routes of",
             Self::ReadSysctl => "read sysctl",
             Self::WriteSysctl => "write sysctl",
+            Self::OpenPacketSocket => "open packet socket on",
+            Self::AskSegment => "ask the segment of",
         })
     }
 }

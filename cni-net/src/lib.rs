@@ -20,6 +20,9 @@
 //! - **What lives is known or not, never guessed.** A [`Census`] finds every network namespace of
 //!   the node and the addresses in it, and says when it could not look everywhere.
 //!
+//! - **Who has an address is asked, not taken from a cache.** A [`Segment`] is a link's packet socket,
+//!   for ARP and neighbour discovery.
+//!
 //! Everything needs `CAP_NET_ADMIN` in the namespace it is done in, and entering a namespace needs
 //! `CAP_SYS_ADMIN`; looking does not. A census needs `CAP_SYS_PTRACE` too.
 //!
@@ -75,7 +78,9 @@ mod mountinfo;
 mod netns;
 mod nsfs;
 mod route;
+mod segment;
 mod socket;
+mod solicitation;
 pub mod sysctl;
 mod undo;
 
@@ -89,5 +94,6 @@ pub use mac::{MacAddr, MacAddrError};
 pub use macvlan::NewMacvlan;
 pub use netns::{Netns, NetnsId};
 pub use route::{Route, RouteScope};
+pub use segment::{Claim, Segment};
 pub use socket::Netlink;
 pub use undo::{Undo, UndoError};
