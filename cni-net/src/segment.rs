@@ -52,6 +52,11 @@ impl Segment {
         Ok(Self { socket, link: name.to_owned(), mac })
     }
 
+    /// The link's own address, which all its questions have.
+    pub fn mac(&self) -> MacAddr {
+        self.mac
+    }
+
     /// Asks who has `target`. With a `sender` of the same family, an address of this link, the
     /// answer comes to it, and whoever hears the question may learn that this link has it; without
     /// one it is a probe that nobody learns from.
