@@ -40,7 +40,7 @@ impl Plugin for Coordinator {
         if config.mode == WantedMode::Disabled {
             return Ok(result);
         }
-        let pod = cni_ipam::netns_of(request)?;
+        let pod = cni_ipam::netns_of(request, &Netns::current().map_err(kernel)?)?;
         let mut site = Site::open(Some(&pod)).map_err(kernel)?;
         let attachment = attachment(&request.config.name, &request.container, &request.ifname)?;
         let mut scene = look(&mut site, &attachment, &request.netns)?;
@@ -114,7 +114,7 @@ impl Plugin for Coordinator {
         if config.mode == WantedMode::Disabled {
             return Ok(());
         }
-        let pod = cni_ipam::netns_of(request)?;
+        let pod = cni_ipam::netns_of(request, &Netns::current().map_err(kernel)?)?;
         let mut site = Site::open(Some(&pod)).map_err(kernel)?;
         let attachment = attachment(&request.config.name, &request.container, &request.ifname)?;
         let mut scene = look(&mut site, &attachment, &request.netns)?;

@@ -8,16 +8,15 @@ use cni_net::Netns;
 use cni_proto::{AddRequest, Code, Error};
 use ipam_core::NetnsRef;
 
-/// The pod's namespace of an ADD or a CHECK, which is not the plugin's own.
+/// The pod's namespace of an ADD or a CHECK, which is not `own`, the plugin's.
 ///
 /// # Errors
 ///
 /// Code 8: `CNI_NETNS` is no namespace, or the plugin's own.
-pub fn netns_of(request: &AddRequest) -> Result<Netns, Error> {
+pub fn netns_of(request: &AddRequest, own: &Netns) -> Result<Netns, Error> {
     let invalid = |msg: String| Error::new(Code::INVALID_NETNS, msg);
-    let of_kernel = |error: cni_net::Error| invalid(error.to_string());
-    let pod = Netns::open(&request.netns).map_err(of_kernel)?;
-    if !request.netns_override && Netns::current().map_err(of_kernel)?.id() == pod.id() {
+    let pod = Netns::open(&request.netns).map_err(|error| invalid(error.to_string()))?;
+    if !request.netns_override && own.id() == pod.id() {
         let path = request.netns.display();
         return Err(invalid(format!("CNI_NETNS {path} is the plugin's own network namespace")));
     }

@@ -25,10 +25,6 @@ const EADDRINUSE: i32 = 98;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// What opening a path answers that leads to no file: `ENOENT`, `ENXIO`, `ENOTDIR`,
-/// `ENAMETOOLONG`, `ELOOP`. No namespace was ever attached by it, or it is gone.
-const LEADS_NOWHERE: [i32; 5] = [2, 6, 20, 36, 40];
-
 /// Where a plan is performed.
 pub(crate) struct Site<'a> {
     /// A socket in the namespace of the master.
@@ -256,14 +252,4 @@ fn set_up(steps: &[Step], index: u32, inside: &mut Netlink) -> Result<Vec<(usize
         missing = left;
     }
     Ok(metrics)
-}
-
-/// The pod's namespace for a DEL: `None` if it is gone, whatever stands at its path now.
-pub(crate) fn open_if_there(path: &std::path::Path) -> Result<Option<Netns>, Error> {
-    match Netns::open(path) {
-        Ok(netns) => Ok(Some(netns)),
-        Err(Error::NotNetns { .. }) => Ok(None),
-        Err(error) if error.errno().is_some_and(|errno| LEADS_NOWHERE.contains(&errno)) => Ok(None),
-        Err(error) => Err(error),
-    }
 }

@@ -6,6 +6,8 @@ use cni_net::{IpvlanFlag, IpvlanMode, MacAddr};
 use cni_proto::{Code, DelConfig, Dns, Error, NetworkConfig};
 use serde::Deserialize;
 
+use crate::detect::Detection;
+
 /// What a configuration says about the interface, valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct IpvlanConfig {
@@ -23,6 +25,10 @@ pub(crate) struct IpvlanConfig {
     pub(crate) ipam: Ipam,
     /// `dns`, where it says anything: it takes the place of the IPAM plugin's.
     pub(crate) dns: Option<Dns>,
+    /// `detect`: whether the segment is asked about a new address; off unless stated.
+    pub(crate) detect: Detection,
+    /// `detectGateway`: whether a gateway that does not answer there fails an ADD.
+    pub(crate) detect_gateway: bool,
     /// `debug`: a line on stderr says where the time of an ADD went.
     pub(crate) debug: bool,
 }
@@ -61,6 +67,10 @@ struct Raw {
     link_in_container: Option<bool>,
     #[serde(default)]
     dns: Option<Dns>,
+    #[serde(default)]
+    detect: Option<String>,
+    #[serde(default, rename = "detectGateway")]
+    detect_gateway: Option<bool>,
     #[serde(default)]
     debug: Option<bool>,
 }
@@ -102,6 +112,8 @@ impl IpvlanConfig {
             link_in_container,
             ipam: Ipam::new(config)?,
             dns: raw.dns.filter(|dns| *dns != Dns::default()),
+            detect: parsed("detect", raw.detect.as_deref(), Detection::Off)?,
+            detect_gateway: raw.detect_gateway == Some(true),
             debug: raw.debug == Some(true),
         })
     }
@@ -197,6 +209,8 @@ mod tests {
                 link_in_container: false,
                 ipam: Ipam::Previous,
                 dns: None,
+                detect: Detection::Off,
+                detect_gateway: false,
                 debug: false,
             }
         );

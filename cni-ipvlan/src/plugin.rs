@@ -9,9 +9,11 @@ use cni_proto::{
 };
 
 use crate::addresses;
-use crate::apply::{Failed, Made, Site, Why, apply, open_if_there};
+use crate::apply::{Failed, Made, Site, Why, apply};
 use crate::check::{Found, differences};
 use crate::config::{Ipam, IpvlanConfig, is_debug};
+use crate::conflict::{Conflict, Finding};
+use crate::detect::Detector;
 use crate::interrupt::Interrupt;
 use crate::link::{IPVLAN, remove};
 use crate::place;
@@ -80,7 +82,7 @@ impl Plugin for Ipvlan {
             differs(format!("of {sandbox} is not among the interfaces of prevResult"))
         })?;
         let own = Netns::current().map_err(kernel)?;
-        let pod = pod(request, &own)?;
+        let pod = cni_ipam::netns_of(request, &own)?;
         let mut inside = pod.netlink().map_err(kernel)?;
         let Some(link) = inside.link(ifname).map_err(kernel)? else {
             return Err(differs(format!("is missing in {sandbox}")));
@@ -141,7 +143,7 @@ fn attach(
 ) -> Result<AddResult, Error> {
     let ifname = request.ifname.as_str();
     let own = Netns::current().map_err(kernel)?;
-    let pod = pod(request, &own)?;
+    let pod = cni_ipam::netns_of(request, &own)?;
     let mut inside = pod.netlink().map_err(kernel)?;
     let mut outside = namespace_of_master(config, &pod)?;
     let master = master::find(config, request.config.prev_result.as_ref(), &mut outside)?;
@@ -161,7 +163,27 @@ fn attach(
     let container = request.container.as_str();
     let (index, temporary) = (chosen_index(container, ifname), temporary_name(container, ifname));
     let (mut patience, mut busy) = (FIRST_PATIENCE, 0);
+    let detector = detector(config, &master, &mut outside, of_master);
     loop {
+        if let Some(detector) = &detector {
+            let found = find(detector, &given, &master);
+            let found = found.map_err(|error| take_back(config, request, error, Vec::new()))?;
+            stopwatch.end("detect");
+            if let Some(conflict) = found {
+                let (address, seen) = (conflict.address, conflict.to_string());
+                warn(&format!("{address} is in use: {seen}"));
+                given = addresses::another(&config.ipam, request, address, &seen)
+                    .map_err(|error| in_use(error, address, &seen))?;
+                stopwatch.end("ipam");
+                busy += 1;
+                if detector.is_over() || busy > MOST_BUSY {
+                    let msg = format!("address {address} is in use: {seen}");
+                    let error = Error::new(Code::TRY_AGAIN, msg);
+                    return Err(take_back(config, request, error, Vec::new()));
+                }
+                continue;
+            }
+        }
         let steps = plan(config, &master, ifname, index, &given);
         let mut site = Site {
             outside: &mut outside,
@@ -198,8 +220,44 @@ fn attach(
     }
 }
 
+/// What asks the segment, where the configuration wants that. One that cannot be opened asks
+/// nobody.
+fn detector<'a>(
+    config: &IpvlanConfig,
+    master: &'a Link,
+    outside: &mut Netlink,
+    of_master: &'a Netns,
+) -> Option<Detector<'a>> {
+    let opened = Detector::open(config, master, outside, of_master);
+    opened.unwrap_or_else(|error| {
+        warn(&error.to_string());
+        None
+    })
+}
+
+/// Who else has one of the addresses. A segment that cannot be asked says nothing.
+fn find(
+    detector: &Detector<'_>,
+    given: &AddResult,
+    master: &Link,
+) -> Result<Option<Conflict>, Error> {
+    match detector.find(given) {
+        Ok(Finding::Free) => Ok(None),
+        Ok(Finding::Conflict(conflict)) => Ok(Some(conflict)),
+        Ok(Finding::NoGateway(gateway)) => {
+            let name = &master.name;
+            let msg = format!("gateway {gateway} does not answer on {name}: see detectGateway");
+            Err(Error::new(Code::TRY_AGAIN, msg))
+        }
+        Err(error) => {
+            warn(&error.to_string());
+            Ok(None)
+        }
+    }
+}
+
 fn detach(request: &DelRequest, stopwatch: &mut Stopwatch) -> Result<(), Error> {
-    let netns = request.netns.as_deref().map(open_if_there);
+    let netns = request.netns.as_deref().map(Netns::find);
     if let Some(pod) = netns.transpose().map_err(kernel)?.flatten() {
         // Never the links of the node itself: no ADD made them.
         if request.netns_override || own()? != pod.id() {
@@ -216,17 +274,6 @@ fn detach(request: &DelRequest, stopwatch: &mut Stopwatch) -> Result<(), Error> 
     let freed = addresses::del(request);
     stopwatch.end("ipam");
     freed
-}
-
-/// The namespace of an ADD or a CHECK, which is not the plugin's own.
-fn pod(request: &AddRequest, own: &Netns) -> Result<Netns, Error> {
-    let invalid = |msg: String| Error::new(Code::INVALID_NETNS, msg);
-    let pod = Netns::open(&request.netns).map_err(|error| invalid(error.to_string()))?;
-    if !request.netns_override && own.id() == pod.id() {
-        let path = request.netns.display();
-        return Err(invalid(format!("CNI_NETNS {path} is the plugin's own network namespace")));
-    }
-    Ok(pod)
 }
 
 fn own() -> Result<cni_net::NetnsId, Error> {

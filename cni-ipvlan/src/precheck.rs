@@ -102,6 +102,8 @@ pub(crate) mod tests {
             link_in_container: false,
             ipam: Ipam::Own,
             dns: None,
+            detect: crate::detect::Detection::Off,
+            detect_gateway: false,
             debug: false,
         }
     }

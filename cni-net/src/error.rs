@@ -129,6 +129,8 @@ pub enum Operation {
     ReadNftTable,
     ReadSysctl,
     WriteSysctl,
+    OpenPacketSocket,
+    AskSegment,
 }
 
 impl fmt::Display for Operation {
@@ -168,6 +170,8 @@ impl fmt::Display for Operation {
             Self::ReadNftTable => "read nft table",
             Self::ReadSysctl => "read sysctl",
             Self::WriteSysctl => "write sysctl",
+            Self::OpenPacketSocket => "open packet socket on",
+            Self::AskSegment => "ask the segment of",
         })
     }
 }

@@ -21,6 +21,9 @@
 //! - **What lives is known or not, never guessed.** A [`Census`] finds every network namespace of
 //!   the node and the addresses in it, and says when it could not look everywhere.
 //!
+//! - **Who has an address is asked, not taken from a cache.** A [`Segment`] is a link's packet socket,
+//!   for ARP and neighbour discovery.
+//!
 //! Everything needs `CAP_NET_ADMIN` in the namespace it is done in, and entering a namespace needs
 //! `CAP_SYS_ADMIN`; looking does not. A census needs `CAP_SYS_PTRACE` too.
 //!
@@ -91,7 +94,9 @@ mod remedy;
 mod reply_marks;
 mod route;
 mod rule;
+mod segment;
 mod socket;
+mod solicitation;
 pub mod sysctl;
 mod undo;
 mod veth;
@@ -114,5 +119,6 @@ pub use nftables::Nftables;
 pub use reply_marks::ReplyMarks;
 pub use route::{Route, RouteScope};
 pub use rule::Rule;
+pub use segment::{Claim, Segment};
 pub use undo::{Undo, UndoError};
 pub use veth::NewVeth;

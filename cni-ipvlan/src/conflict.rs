@@ -1,0 +1,307 @@
+//! Whether somebody else on the segment has an address, by what is heard there.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use cni_net::{Claim, MacAddr, Segment};
+use ipnet::IpNet;
+
+/// How often each question is asked, and how long answers are waited for after each time.
+const ROUNDS: u32 = 3;
+const ROUND: Duration = Duration::from_millis(50);
+
+/// What clouds answer every ARP request with, whoever has the address: Alibaba Cloud.
+const CLOUD_PROXIES: [MacAddr; 1] = [MacAddr([0xee, 0xff, 0xff, 0xff, 0xff, 0xff])];
+
+/// A link on which questions are asked and claims are heard.
+pub(crate) trait Wire {
+    fn ask(&self, target: IpAddr, sender: Option<IpAddr>) -> Result<(), cni_net::Error>;
+    fn hear(&self, deadline: Instant) -> Result<Option<Claim>, cni_net::Error>;
+}
+
+impl Wire for Segment {
+    fn ask(&self, target: IpAddr, sender: Option<IpAddr>) -> Result<(), cni_net::Error> {
+        Segment::ask(self, target, sender)
+    }
+
+    fn hear(&self, deadline: Instant) -> Result<Option<Claim>, cni_net::Error> {
+        Segment::hear(self, deadline)
+    }
+}
+
+/// What is known before anybody is asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    /// The NIC's MAC, which all its pods share.
+    pub(crate) own: MacAddr,
+    /// Who answers for every address of the segment.
+    pub(crate) proxy: Option<MacAddr>,
+    /// The NIC's own addresses, to ask from.
+    pub(crate) addresses: Vec<IpNet>,
+}
+
+impl Known {
+    fn sender(&self, target: IpAddr) -> Option<IpAddr> {
+        let has = |net: &&IpNet| net.contains(&target) && !target.is_unspecified();
+        self.addresses.iter().find(has).map(IpNet::addr)
+    }
+}
+
+/// What asking for addresses and gateways came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// Nobody claims an address, or only who claims every one.
+    Free,
+    /// Somebody has it.
+    Conflict(Conflict),
+    /// A gateway does not answer.
+    NoGateway(IpAddr),
+}
+
+/// An address that somebody has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Conflict {
+    pub(crate) address: IpAddr,
+    pub(crate) mac: MacAddr,
+    /// Whether it is a link of this very NIC.
+    pub(crate) is_own: bool,
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whose = if self.is_own { ", a link of this NIC" } else { "" };
+        write!(f, "{} answers for it on the segment{whose}", self.mac)
+    }
+}
+
+/// Asks for `targets`, and for the gateways, whose MACs say nothing about others: a router may
+/// answer for what is behind it. Ends at the deadline; a conflict ends it after a round.
+pub(crate) fn ask(
+    wire: &impl Wire,
+    targets: &[IpAddr],
+    gateways: &BTreeSet<IpAddr>,
+    must_have_gateway: bool,
+    known: &Known,
+    deadline: Instant,
+) -> Result<Finding, cni_net::Error> {
+    let mut claims = BTreeSet::new();
+    let mut until = Instant::now();
+    for round in 0..ROUNDS {
+        for gateway in gateways {
+            wire.ask(*gateway, known.sender(*gateway))?;
+        }
+        for target in targets {
+            // A probe that nobody learns from, and in between a question, since a proxy may leave
+            // a probe without answer and answer everything else.
+            let sender = if round == 1 { known.sender(*target) } else { None };
+            wire.ask(*target, sender)?;
+        }
+        until = (until + ROUND).min(deadline);
+        while let Some(claim) = wire.hear(until)? {
+            claims.insert((claim.address, claim.mac));
+        }
+        if let Some(conflict) = conflict(&claims, targets, gateways, known) {
+            return Ok(Finding::Conflict(conflict));
+        }
+        if until == deadline {
+            break;
+        }
+    }
+    let answers = |gateway: &&IpAddr| claims.iter().any(|(address, _)| address == *gateway);
+    match gateways.iter().find(|gateway| !answers(gateway)) {
+        Some(gateway) if must_have_gateway => Ok(Finding::NoGateway(*gateway)),
+        _ => Ok(Finding::Free),
+    }
+}
+
+fn conflict(
+    claims: &BTreeSet<(IpAddr, MacAddr)>,
+    targets: &[IpAddr],
+    gateways: &BTreeSet<IpAddr>,
+    known: &Known,
+) -> Option<Conflict> {
+    let is_gateways =
+        |mac: MacAddr| claims.iter().any(|(address, by)| *by == mac && gateways.contains(address));
+    claims.iter().find_map(|&(address, mac)| {
+        let says_nothing =
+            known.proxy == Some(mac) || CLOUD_PROXIES.contains(&mac) || is_gateways(mac);
+        (targets.contains(&address) && !says_nothing).then_some(Conflict {
+            address,
+            mac,
+            is_own: mac == known.own,
+        })
+    })
+}
+
+/// Who answers for addresses that no host can have, and so for every one: asks twice at most.
+///
+/// `sentinels` are two or more such addresses. A proxy answers for several of them with one MAC.
+pub(crate) fn proxy(
+    wire: &impl Wire,
+    sentinels: &[IpAddr],
+    known: &Known,
+    deadline: Instant,
+) -> Result<Option<MacAddr>, cni_net::Error> {
+    let mut claims = BTreeSet::new();
+    let until = (Instant::now() + ROUND).min(deadline);
+    for sentinel in sentinels {
+        wire.ask(*sentinel, None)?;
+        wire.ask(*sentinel, known.sender(*sentinel))?;
+    }
+    while let Some(claim) = wire.hear(until)? {
+        if sentinels.contains(&claim.address) && claim.mac != known.own {
+            claims.insert((claim.mac, claim.address));
+        }
+        let with = |mac: MacAddr| claims.iter().filter(|(by, _)| *by == mac).count();
+        if with(claim.mac) >= 2 {
+            return Ok(Some(claim.mac));
+        }
+    }
+    Ok(None)
+}
+
+/// Two addresses of a subnet that no host has: an IPv4 subnet's first and last (RFC 919, RFC 922),
+/// and of IPv6 two that `draw` picks among all. None of a subnet that is too small for both hosts
+/// and these.
+pub(crate) fn sentinels(subnet: IpNet, draw: u64) -> Vec<IpAddr> {
+    match subnet {
+        IpNet::V4(net) if net.prefix_len() <= 30 => {
+            vec![net.network().into(), net.broadcast().into()]
+        }
+        IpNet::V6(net) if net.prefix_len() <= 64 => {
+            let within = |half: u64| (net.network().to_bits() | u128::from(half)).into();
+            // Never the routers' anycast address, which ends in zeros (RFC 4291, section 2.6.1).
+            [draw | 1, draw.rotate_left(31) ^ 0x5555_5555_5555_5555 | 2]
+                .map(within)
+                .map(IpAddr::V6)
+                .to_vec()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+    const OTHER: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+    const PROXY: MacAddr = MacAddr([2, 0, 0, 0, 0, 3]);
+
+    /// Who answers, from which round on.
+    #[derive(Default)]
+    struct Fake {
+        answers: Vec<(u32, &'static str, MacAddr)>,
+        heard: RefCell<Vec<Claim>>,
+        asked: RefCell<Vec<(IpAddr, Option<IpAddr>)>>,
+        rounds: RefCell<u32>,
+    }
+
+    impl Wire for Fake {
+        fn ask(&self, target: IpAddr, sender: Option<IpAddr>) -> Result<(), cni_net::Error> {
+            self.asked.borrow_mut().push((target, sender));
+            let round = *self.rounds.borrow();
+            let answers = self.answers.iter().filter(|(from, address, _)| {
+                *from <= round && (*address == "*" || ip(address) == target)
+            });
+            let claim = |&(_, _, mac): &(u32, &str, MacAddr)| Claim { address: target, mac };
+            self.heard.borrow_mut().extend(answers.map(claim));
+            Ok(())
+        }
+
+        fn hear(&self, _: Instant) -> Result<Option<Claim>, cni_net::Error> {
+            let claim = self.heard.borrow_mut().pop();
+            if claim.is_none() {
+                *self.rounds.borrow_mut() += 1;
+            }
+            Ok(claim)
+        }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn known() -> Known {
+        Known { own: OWN, proxy: None, addresses: vec!["10.0.0.1/24".parse().unwrap()] }
+    }
+
+    fn found(answers: Vec<(u32, &'static str, MacAddr)>, known: &Known, need: bool) -> Finding {
+        let wire = Fake { answers, ..Fake::default() };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let gateways = BTreeSet::from([ip("10.0.0.254")]);
+        ask(&wire, &[ip("10.0.0.7")], &gateways, need, known, deadline).unwrap()
+    }
+
+    fn conflict_with(mac: MacAddr) -> Finding {
+        Finding::Conflict(Conflict { address: ip("10.0.0.7"), mac, is_own: mac == OWN })
+    }
+
+    #[test]
+    fn who_else_has_an_address() {
+        let known = &known();
+        assert_eq!(found(vec![], known, false), Finding::Free);
+        assert_eq!(found(vec![(0, "10.0.0.7", OTHER)], known, false), conflict_with(OTHER));
+        assert_eq!(found(vec![(2, "10.0.0.7", OTHER)], known, false), conflict_with(OTHER), "slow");
+        assert_eq!(found(vec![(0, "10.0.0.7", OWN)], known, false), conflict_with(OWN));
+        assert_eq!(found(vec![(0, "10.0.0.8", OTHER)], known, false), Finding::Free);
+    }
+
+    #[test]
+    fn a_gateway_that_answers_for_all_says_nothing_and_one_may_be_required() {
+        let known = &known();
+        assert_eq!(found(vec![(0, "*", PROXY)], known, true), Finding::Free);
+        let both = vec![(0, "*", PROXY), (1, "10.0.0.7", OTHER)];
+        assert_eq!(found(both, known, true), conflict_with(OTHER));
+        assert_eq!(found(vec![], known, true), Finding::NoGateway(ip("10.0.0.254")));
+    }
+
+    #[test]
+    fn a_proxy_says_nothing_and_its_owner_behind_it_does() {
+        let known = &Known { proxy: Some(PROXY), ..known() };
+        assert_eq!(found(vec![(0, "10.0.0.7", PROXY)], known, false), Finding::Free);
+        assert_eq!(found(vec![(0, "10.0.0.7", CLOUD_PROXIES[0])], known, false), Finding::Free);
+        let both = vec![(0, "10.0.0.7", PROXY), (0, "10.0.0.7", OTHER)];
+        assert_eq!(found(both, known, false), conflict_with(OTHER));
+    }
+
+    #[test]
+    fn the_second_question_has_a_sender_and_the_others_none() {
+        let wire = Fake::default();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let known = known();
+        ask(&wire, &[ip("10.0.0.7")], &BTreeSet::new(), false, &known, deadline).unwrap();
+        let target = ip("10.0.0.7");
+        let asked = [None, Some(ip("10.0.0.1")), None].map(|sender| (target, sender));
+        assert_eq!(*wire.asked.borrow(), asked);
+    }
+
+    #[test]
+    fn a_proxy_answers_for_what_nobody_has() {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let proxy_of = |answers| {
+            let wire = Fake { answers, ..Fake::default() };
+            let sentinels = sentinels("10.0.0.0/24".parse().unwrap(), 0);
+            proxy(&wire, &sentinels, &known(), deadline).unwrap()
+        };
+        assert_eq!(proxy_of(vec![(0, "*", PROXY)]), Some(PROXY));
+        assert_eq!(proxy_of(vec![(0, "10.0.0.0", OTHER)]), None, "one answer is a mistake");
+        assert_eq!(proxy_of(vec![(0, "10.0.0.0", OTHER), (0, "10.0.0.255", PROXY)]), None);
+        assert_eq!(proxy_of(vec![]), None);
+    }
+
+    #[test]
+    fn sentinels_are_of_the_subnet_and_of_nobody() {
+        let of = |net: &str| sentinels(net.parse().unwrap(), 0x1234_5678_9abc_def0);
+        assert_eq!(of("172.31.192.0/20"), [ip("172.31.192.0"), ip("172.31.207.255")]);
+        assert_eq!(of("10.0.0.0/31"), Vec::<IpAddr>::new());
+        let six = of("fd00:1::/64");
+        let net: IpNet = "fd00:1::/64".parse().unwrap();
+        assert!(six.len() == 2 && six[0] != six[1] && six.iter().all(|it| net.contains(it)));
+        assert_eq!(of("fd00::/112"), Vec::<IpAddr>::new());
+    }
+}
