@@ -37,8 +37,7 @@ impl Nftables {
     }
 
     /// Puts the table of `marks`, in the place of whatever table of that name there is, in one
-    /// transaction: no packet meets an old or half a table. The same a second time changes nothing
-    /// but its counters' age.
+    /// transaction: no packet meets none or half of it. After a second time it is the same.
     ///
     /// # Errors
     /// `EINVAL`, `EOPNOTSUPP` or `EPROTONOSUPPORT`: the kernel has no `nf_tables`. `ENOENT`: it
@@ -66,7 +65,7 @@ impl Nftables {
     /// The kernel's errno.
     pub fn reply_marks_difference(&mut self, marks: &ReplyMarks) -> Result<Option<String>> {
         let context = Context::new(Operation::ReadNftTable, &marks.table);
-        // Listed with all of the family: asked for one table, old kernels refuse.
+        // Chains are listed by family; those of other tables do not count.
         let get = NfTablesMessage::GetChain(ChainMessage { attributes: Vec::new() });
         let chains = self.dump(get, context, |message| match message {
             NfTablesMessage::NewChain(message) => Some(message.attributes),

@@ -27,13 +27,14 @@ fn a_pods_link_lives_and_goes() {
         kind: Some("ipvlan".into()),
         mac: parent.mac,
         mtu: 1400,
-        up: false,
-        carrier: false,
-        master: None,
+        broadcast: true,
+        multicast: true,
+        tx_queue_len: link.tx_queue_len,
         parent: Some(parent.index),
         parent_netns: inside.netns_number(&host.open()).unwrap(),
         ipvlan_mode: Some(IpvlanMode::L2),
         ipvlan_flag: Some(IpvlanFlag::Bridge),
+        ..Link::default()
     };
     assert_eq!(link, expected);
     assert!(expected.parent_netns.is_some());

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use e2e::deployment::{Deployment, INTERFACE, PLUGIN};
 use e2e::{Answer, Call, Lab, Pod, Trace, plugin_dir, seed};
 use rustix::process::{Pid, Signal, kill_process};
@@ -47,13 +47,43 @@ fn start(lab: &Lab) -> Result<(Deployment<'_>, &Pod)> {
 fn an_add_whose_nth_request_fails_leaves_kernel_and_database_as_before() -> Result<()> {
     let lab = Lab::start(&seed::one_node())?;
     let (deployment, pod) = start(&lab)?;
-    let before = Trace::of(&lab, &deployment, pod)?;
+    println!("{}", sweep(&lab, &deployment, pod)?);
+    Ok(())
+}
+
+/// The same where the number that the link would get is another's, so that the link is made under a
+/// name that nobody has and renamed.
+#[test]
+fn an_add_that_has_to_rename_its_link_leaves_nothing_either() -> Result<()> {
+    let lab = Lab::start(&seed::one_node())?;
+    let (deployment, pod) = start(&lab)?;
+    let index = || -> Result<u64> {
+        let shown = pod.run(["ip", "-j", "link", "show", INTERFACE])?.success()?;
+        let shown: serde_json::Value = serde_json::from_str(&shown)?;
+        shown[0]["ifindex"].as_u64().context("an index")
+    };
+    deployment.add(pod)?.success()?;
+    let chosen = index()?;
+    deployment.del(pod)?.success()?;
+    lab.node("master")?.ip(&format!("link add taken index {chosen} type bridge\n"))?;
+    deployment.add(pod)?.success()?;
+    assert_ne!(index()?, chosen);
+    deployment.del(pod)?.success()?;
+    pod.enter(|| Ok(fs::write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "1")?))?;
+    println!("{}", sweep(&lab, &deployment, pod)?);
+    Ok(())
+}
+
+/// Answers how many ADDs failed, in words.
+fn sweep(lab: &Lab, deployment: &Deployment<'_>, pod: &Pod) -> Result<String> {
+    let mut said = Vec::new();
+    let before = Trace::of(lab, deployment, pod)?;
     for kind in ["", "+"] {
         let (mut failed, mut forgiven) = (0, 0);
         for number in 1.. {
             ensure!(number < MOST_REQUESTS, "no ADD makes so many requests");
             let fault = format!("{number}{kind}");
-            let (answer, reached) = faulty(&lab, &deployment, "ADD", &fault)?;
+            let (answer, reached) = faulty(lab, deployment, "ADD", &fault)?;
             if answer.is_success() {
                 let result = answer.success()?.clone();
                 let check = deployment.call("CHECK", pod, |it| it["prevResult"] = result)?;
@@ -65,17 +95,17 @@ fn an_add_whose_nth_request_fails_leaves_kernel_and_database_as_before() -> Resu
                 ensure!(reached && answer.json.is_some(), "{answer:?}");
                 failed += 1;
             }
-            let changes = before.changes(&Trace::of(&lab, &deployment, pod)?);
+            let changes = before.changes(&Trace::of(lab, deployment, pod)?);
             assert_eq!(changes, Vec::<String>::new(), "request {fault}: {answer:?}");
             if !reached {
                 break;
             }
         }
-        println!("fault {kind:?}: {failed} ADDs failed, {forgiven} went on");
+        said.push(format!("fault {kind:?}: {failed} ADDs failed, {forgiven} went on"));
         // What only asks, or only announces, may fail.
         assert!(failed >= 6, "{failed}");
     }
-    Ok(())
+    Ok(said.join("; "))
 }
 
 /// A DEL goes on where it can; what is left is for the next, and never an address that is free
