@@ -91,7 +91,9 @@ impl Scene {
     fn until_waiting(&self, count: usize) {
         let found = fs::metadata(self.data.join("lock")).unwrap();
         let rooms = ipam_store::default_room().expect("/run or /dev/shm is in memory");
-        let room = rooms.join(format!("{}-{}", found.dev(), found.ino()));
+        let [mnt, pid] =
+            ["mnt", "pid"].map(|kind| fs::metadata(format!("/proc/self/ns/{kind}")).unwrap().ino());
+        let room = rooms.join(format!("{}-{}-{mnt}-{pid}", found.dev(), found.ino()));
         let place = format!(":{} ", found.ino());
         let begun = Instant::now();
         loop {

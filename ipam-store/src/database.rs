@@ -19,7 +19,7 @@ use crate::overlay::Overlay;
 use crate::phased::Phased;
 use crate::register::Register;
 use crate::rows;
-use crate::schema::{DEPARTED, FORMAT, META, META_FORMAT, META_REVISION, NOTES, NOTES_GROUP};
+use crate::schema::{DEPARTED, FORMAT, META, META_FORMAT, META_REVISION};
 
 /// Where a store lives and how long its lock is waited for.
 #[derive(Debug, Clone)]
@@ -238,17 +238,6 @@ impl Opened {
 
     pub(crate) fn lock(&self) -> &Lock {
         &self.lock
-    }
-
-    /// The group of decisions that was committed last, if there ever was one.
-    pub(crate) fn last_group(&self) -> Outcome<Option<u128>> {
-        let notes = match self.database().begin_read()?.open_table(NOTES) {
-            // Of format 1.
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-            other => other?,
-        };
-        let id = rows::text(&notes, NOTES_GROUP)?;
-        Ok(id.and_then(|id| u128::from_str_radix(&id, 16).ok()))
     }
 
     /// The same after a transaction that failed, under the same lock: what is left of it in memory

@@ -6,16 +6,18 @@
 
 use std::collections::BTreeMap;
 
-use ipam_core::Attachment;
-use ipam_core::Stamp;
+use ipam_core::{Attachment, Stamp};
+use redb::ReadableDatabase;
 
 use crate::ask::Pools;
 use crate::codec::slip::encode_answer;
+use crate::database::Opened;
 use crate::fault::{Fault, Outcome};
 use crate::mortal;
 use crate::register::Register;
 use crate::room::Room;
-use crate::schema::NOTES_GROUP;
+use crate::rows;
+use crate::schema::{NOTES, NOTES_GROUP};
 use crate::slip::{Found, Name, Stage, key_of, settle};
 
 /// The most who are served by one transaction: some milliseconds, in which the others wait.
@@ -133,6 +135,19 @@ impl Group {
 
     pub(crate) fn id(&self) -> u128 {
         self.id
+    }
+}
+
+impl Opened {
+    /// The group of decisions that was committed last, if there ever was one.
+    pub(crate) fn last_group(&self) -> Outcome<Option<u128>> {
+        let notes = match self.database().begin_read()?.open_table(NOTES) {
+            // Of format 1.
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+            other => other?,
+        };
+        let id = rows::text(&notes, NOTES_GROUP)?;
+        Ok(id.and_then(|id| u128::from_str_radix(&id, 16).ok()))
     }
 }
 

@@ -1,7 +1,8 @@
 //! The room: a directory in memory where waiting processes leave their slips.
 //!
-//! It is `<parent>/<device>-<inode>` by the lock's file, so that those who wait for one lock share
-//! one room. It belongs to one user, who alone may enter it; whatever is wrong with it, the
+//! It is `<parent>/<device>-<inode>-<mnt>-<pid>` by the lock's file and by the inodes of the mount
+//! and the PID namespace, so that those share a room who wait for one lock and see the same paths: a
+//! decision looks whether the namespace of a pod's earlier sandbox is still there. It belongs to one user, who alone may enter it; whatever is wrong with it, the
 //! processes wait as if there were none. It is made by who waits and taken away by a holder of the
 //! lock who finds it empty. See [`crate::slip`] for what is in it.
 
@@ -12,7 +13,7 @@ use std::rc::Rc;
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, statfs, unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, stat, statfs, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -51,7 +52,7 @@ impl Room {
     }
 
     fn open(parent: &Path, lock: Identity) -> Result<Self, Errno> {
-        let name = name_of(lock);
+        let name = name_of(lock)?;
         let parent = own_directory(CWD, parent)?;
         let directory = own_directory(&parent, name.as_str())?;
         Ok(Self { parent: parent.into(), directory: directory.into(), name: name.into() })
@@ -97,12 +98,13 @@ pub fn default_room() -> Option<PathBuf> {
 /// `TMPFS_MAGIC` of `<linux/magic.h>`.
 const TMPFS: u64 = 0x0102_1994;
 
-fn name_of(lock: Identity) -> String {
-    format!("{}-{}", lock.device, lock.inode)
+fn name_of(lock: Identity) -> Result<String, Errno> {
+    let [mnt, pid] = [stat("/proc/self/ns/mnt")?.st_ino, stat("/proc/self/ns/pid")?.st_ino];
+    Ok(format!("{}-{}-{mnt}-{pid}", lock.device, lock.inode))
 }
 
 fn make_in(parent: &Path, lock: Identity) -> Result<(), Errno> {
-    mkdirat(own_directory(CWD, parent)?, name_of(lock), PRIVATE)
+    mkdirat(own_directory(CWD, parent)?, name_of(lock)?, PRIVATE)
 }
 
 /// A directory of this user that nobody else may look into. A link to one is none.

@@ -129,7 +129,11 @@ impl Scene {
     /// The room's directory.
     pub(super) fn room_path(&self) -> PathBuf {
         let Identity { device, inode } = self.identity();
-        self.rooms().join(format!("{device}-{inode}"))
+        let [mnt, pid] = ["mnt", "pid"].map(|kind| {
+            let found = std::fs::metadata(format!("/proc/self/ns/{kind}")).unwrap();
+            std::os::unix::fs::MetadataExt::ino(&found)
+        });
+        self.rooms().join(format!("{device}-{inode}-{mnt}-{pid}"))
     }
 
     /// The names in the room, if there is one.
