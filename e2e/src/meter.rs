@@ -90,8 +90,9 @@ fn ruleset(table: &str, links: &[&str], expression: &str) -> String {
         let _ = writeln!(
             text,
             "counter {link}-{hook} {{ }}\n\
-             chain {link}-{hook} {{ type filter hook {hook} device \"{link}\" priority filter; \
-             {expression} counter name {link}-{hook} }}"
+             chain {link}-{hook} {{\n\
+             type filter hook {hook} device \"{link}\" priority filter\n\
+             {expression} counter name {link}-{hook}\n}}"
         );
     }
     text.push_str("}\n");

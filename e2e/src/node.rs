@@ -64,7 +64,7 @@ pub(crate) fn steps(cluster: &Cluster, node: &NodeSpec) -> Result<Vec<Step>> {
     }
     let own = node.sysctls.iter();
     steps.extend(own.map(|(path, value)| Step::sysctl(path.as_str(), value.as_str())));
-    let mut ip = vec!["link set dev lo up".to_owned()];
+    let (mut ip, mut ip6) = (vec!["link set dev lo up".to_owned()], Vec::new());
     for (index, nic) in node.nics.iter().enumerate() {
         let vswitch = cluster.vswitch(&nic.vswitch)?;
         let name = &nic.name;
@@ -74,22 +74,23 @@ pub(crate) fn steps(cluster: &Cluster, node: &NodeSpec) -> Result<Vec<Step>> {
         let families = [(nic.primary, vswitch.subnet, vswitch.gateway)].into_iter().chain(ipv6);
         for (address, subnet, gateway) in families {
             let (subnet, length) = (subnet.trunc(), subnet.prefix_len());
+            let lines = if address.is_ipv6() { &mut ip6 } else { &mut ip };
             // The cloud answers for every address, also for one that asks about itself.
             let flag = if address.is_ipv6() { " nodad" } else { "" };
-            ip.push(format!("address add {address}/{length} dev {name}{flag}"));
+            lines.push(format!("address add {address}/{length} dev {name}{flag}"));
             if index == 0 {
-                ip.push(format!("route add default via {gateway} dev {name}"));
+                lines.push(format!("route add default via {gateway} dev {name}"));
             }
             if node.nics.len() > 1 {
                 // An address leaves by the NIC that owns it: by another, the cloud drops it.
                 let table = FIRST_TABLE + index;
                 let priority = FIRST_PRIORITY + index;
-                ip.push(format!("route add {subnet} dev {name} src {address} table {table}"));
-                ip.push(format!("route add default via {gateway} dev {name} table {table}"));
-                ip.push(format!("rule add from {address} lookup {table} priority {priority}"));
+                lines.push(format!("route add {subnet} dev {name} src {address} table {table}"));
+                lines.push(format!("route add default via {gateway} dev {name} table {table}"));
+                lines.push(format!("rule add from {address} lookup {table} priority {priority}"));
             }
         }
     }
-    steps.push(Step::Ip(ip));
+    steps.extend([Step::Ip(ip), Step::Ip6(ip6)]);
     Ok(steps)
 }

@@ -296,6 +296,11 @@ impl Script<'_> {
         }
     }
 
+    /// The kernel takes the next hop for one by the routes to the node, or if it is told so.
+    fn onlink(&self) -> &'static str {
+        if self.has(Ingredient::PodRoutes) { "" } else { " onlink" }
+    }
+
     fn veth(&mut self, node: &str, mtu: u32) {
         let (host, pod_mac, node_mac) = (self.host_veth.clone(), self.pod_mac, self.node_mac);
         let node_mtu = if self.has(Ingredient::NodeMtu) { mtu } else { LARGE_MTU_BYTES };
@@ -393,7 +398,9 @@ impl Script<'_> {
         for (cidr, table) in product(&cidrs.concat(), &self.tables()) {
             let Some(next_hop) = self.next_hop(cidr.addr()) else { continue };
             let hint = self.source_hint(cidr.addr().is_ipv6());
-            let text = format!("route replace {cidr} via {next_hop} dev {VETH}{hint}{table}");
+            let onlink = self.onlink();
+            let text =
+                format!("route replace {cidr} via {next_hop} dev {VETH}{onlink}{hint}{table}");
             self.ip(Place::Pod, cidr.addr().is_ipv6(), text);
         }
     }
@@ -432,8 +439,8 @@ impl Script<'_> {
             self.ip(Place::Pod, ipv6, rule);
             let Some(next_hop) = self.next_hop(address) else { continue };
             let hint = self.source_hint(ipv6);
-            let route =
-                format!("route replace default via {next_hop} dev {VETH}{hint} table {MARK_TABLE}");
+            let route = format!("route replace default via {next_hop} dev {VETH}{}", self.onlink());
+            let route = format!("{route}{hint} table {MARK_TABLE}");
             self.ip(Place::Pod, ipv6, route);
         }
     }

@@ -15,6 +15,8 @@ pub(crate) enum Step {
     SysctlIfPresent(String, String),
     /// Lines for `ip -batch`.
     Ip(Vec<String>),
+    /// Lines for `ip -6 -batch`.
+    Ip6(Vec<String>),
     /// Lines for `bridge -batch`.
     Bridge(Vec<String>),
     /// A ruleset for `nft -f`.
@@ -50,6 +52,7 @@ impl Step {
                 if present { namespace.sysctl(path, value) } else { Ok(()) }
             }
             Self::Ip(lines) => namespace.ip(&lines.join("\n")),
+            Self::Ip6(lines) => namespace.ip6(&lines.join("\n")),
             Self::Bridge(lines) => namespace.bridge(&lines.join("\n")),
             Self::Nft(ruleset) => namespace.nft(ruleset).with_context(|| ruleset.clone()),
         }

@@ -80,7 +80,8 @@ fn e6_a_pod_reaches_itself_by_its_cluster_ip() -> Result<()> {
 fn e15_a_pod_reaches_the_nodes_local_dns() -> Result<()> {
     let scene = Scene::shared()?;
     let node = scene.node("master")?;
-    node.ip(&format!("address replace {NODE_LOCAL_DNS}/32 dev lo\n"))?;
+    // Of wider scope it would be the source of what the node sends by a link without address.
+    node.ip(&format!("address replace {NODE_LOCAL_DNS}/32 dev lo scope host\n"))?;
     let at_node = PeerServer::start(node)?;
     let server = SocketAddr::new(NODE_LOCAL_DNS.parse()?, at_node.port());
     let (pod, cut) = (scene.pod("master")?, scene.pod_without("master", Ingredient::Hijack)?);

@@ -187,9 +187,13 @@ fn e16_a_pod_reaches_another_nodes_nic_in_another_subnet() -> Result<()> {
         // The node's own tables for its NICs' addresses: without, the answer leaves by the NIC in
         // the pod's subnet, with the other's address.
         let rule = format!("from {address} to {own} lookup main pref 100\n");
-        worker.ip(&format!("rule add {rule}"))?;
+        let ip = |line: String| match family {
+            Family::V4 => worker.ip(&line),
+            Family::V6 => worker.ip6(&line),
+        };
+        ip(format!("rule add {rule}"))?;
         let broken = flow.breaks("tables for the addresses of the node's NICs");
-        worker.ip(&format!("rule del {rule}"))?;
+        ip(format!("rule del {rule}"))?;
         broken?;
     }
     let drops = scene.lab.vpc().nic_drops("worker", "eth1")?;

@@ -15,7 +15,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// For what does not: it would long since have worked, and a machine that is late only makes it
 /// seem to fail once more.
-const IMPATIENCE: Duration = Duration::from_millis(1500);
+pub(crate) const IMPATIENCE: Duration = Duration::from_millis(700);
 
 /// Who asks whom, and as whom the server must see the client. The answer must come from where the
 /// question went.

@@ -8,7 +8,7 @@ use e2e::kube_proxy::{KubeProxy, Masquerade, TrafficPolicy};
 use e2e::peer::{self, PeerServer, Protocol};
 use e2e::wiring::{Coordination, Ingredient};
 
-use crate::flow::{Flow, PATIENCE};
+use crate::flow::{Flow, IMPATIENCE, PATIENCE};
 use crate::scene::{ETH0, FAMILIES, Scene, coordination, service};
 
 const TRANSFER_BYTES: usize = 300_000;
@@ -69,8 +69,7 @@ fn e14_both_ends_of_the_veth_have_one_mtu() -> Result<()> {
         let address = SocketAddr::new(pod.address(family)?, server.port());
         let peer = scene.address("master", family)?;
         Flow { protocol: Protocol::Udp, client: node, server: address, peer }.works()?;
-        let short = std::time::Duration::from_millis(1500);
-        let large = peer::send_datagram(node, address, DATAGRAM_BYTES, short);
+        let large = peer::send_datagram(node, address, DATAGRAM_BYTES, IMPATIENCE);
         ensure!(large.is_err(), "{family:?}: {large:?}");
     }
     Ok(())
