@@ -30,13 +30,6 @@ pub struct Passed {
     pub sent: u64,
 }
 
-impl Passed {
-    /// Whether no packet passed.
-    pub fn is_none(self) -> bool {
-        self == Self::default()
-    }
-}
-
 impl<'namespace> Meter<'namespace> {
     /// Counts what an expression of nftables matches, such as `udp sport 53`, from when this
     /// returns.
@@ -54,27 +47,30 @@ impl<'namespace> Meter<'namespace> {
         Ok(Self { namespace, table })
     }
 
-    /// What passed this link since the start.
+    /// What passed each link since the start.
     ///
     /// # Errors
     ///
-    /// It is not one of the meter's links, or `nft` failed.
-    pub fn passed(&self, link: &str) -> Result<Passed> {
+    /// `nft` failed.
+    pub fn passed(&self) -> Result<BTreeMap<String, Passed>> {
         let list = ["nft", "--json", "list", "counters", "table", "netdev", &self.table];
         let text = self.namespace.run(list)?.success()?;
         let answer: Value = serde_json::from_str(&text).context("nft --json")?;
-        let items = answer["nftables"].as_array().into_iter().flatten();
-        let counters: BTreeMap<_, _> = items
-            .filter_map(|item| {
-                let counter = &item["counter"];
-                Some((counter["name"].as_str()?.to_owned(), counter["packets"].as_u64()?))
-            })
-            .collect();
-        let count = |hook: &str| {
-            let count = counters.get(&format!("{link}-{hook}")).copied();
-            count.with_context(|| format!("{} counts nothing on {link}", self.table))
-        };
-        Ok(Passed { received: count("ingress")?, sent: count("egress")? })
+        let mut links = BTreeMap::<_, Passed>::new();
+        for item in answer["nftables"].as_array().into_iter().flatten() {
+            let counter = &item["counter"];
+            let Some((link, hook)) = counter["name"].as_str().and_then(|it| it.rsplit_once('-'))
+            else {
+                continue;
+            };
+            let packets = counter["packets"].as_u64().context("a counter counts packets")?;
+            let passed = links.entry(link.to_owned()).or_default();
+            match hook {
+                "ingress" => passed.received = packets,
+                _ => passed.sent = packets,
+            }
+        }
+        Ok(links)
     }
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn steps(cluster: &Cluster, node: &NodeSpec) -> Result<Vec<Step>> {
     }
     let own = node.sysctls.iter();
     steps.extend(own.map(|(path, value)| Step::sysctl(path.as_str(), value.as_str())));
-    let (mut ip, mut ip6) = (vec!["link set dev lo up".to_owned()], Vec::new());
+    let (mut ip, mut of_ipv6) = (vec!["link set dev lo up".to_owned()], Vec::new());
     for (index, nic) in node.nics.iter().enumerate() {
         let vswitch = cluster.vswitch(&nic.vswitch)?;
         let name = &nic.name;
@@ -74,7 +74,7 @@ pub(crate) fn steps(cluster: &Cluster, node: &NodeSpec) -> Result<Vec<Step>> {
         let families = [(nic.primary, vswitch.subnet, vswitch.gateway)].into_iter().chain(ipv6);
         for (address, subnet, gateway) in families {
             let (subnet, length) = (subnet.trunc(), subnet.prefix_len());
-            let lines = if address.is_ipv6() { &mut ip6 } else { &mut ip };
+            let lines = if address.is_ipv6() { &mut of_ipv6 } else { &mut ip };
             // The cloud answers for every address, also for one that asks about itself.
             let flag = if address.is_ipv6() { " nodad" } else { "" };
             lines.push(format!("address add {address}/{length} dev {name}{flag}"));
@@ -91,6 +91,6 @@ pub(crate) fn steps(cluster: &Cluster, node: &NodeSpec) -> Result<Vec<Step>> {
             }
         }
     }
-    steps.extend([Step::Ip(ip), Step::Ip6(ip6)]);
+    steps.extend([Step::Ip(ip), Step::Ip6(of_ipv6)]);
     Ok(steps)
 }

@@ -1,9 +1,11 @@
 //! The wiring as `ip`, `nft` and `sysctl` lines: what a coordinator has to come to, and the work
 //! that its cost is compared with.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use ipnet::IpNet;
@@ -12,7 +14,6 @@ use crate::description::NodeSpec;
 use crate::mac::Mac;
 use crate::namespace::Namespace;
 use crate::node::Node;
-use crate::outcome::feed;
 use crate::pod::Pod;
 use crate::wiring::{Attached, Coordination, Ingredient, Wiring};
 
@@ -38,11 +39,14 @@ const NODE_PREFERENCE: u32 = 1000;
 const LARGE_MTU_BYTES: u32 = 9000;
 
 /// Wires by commands.
-#[derive(Clone, Copy, Debug)]
-pub struct ReferenceWiring;
+#[derive(Debug, Default)]
+pub struct ReferenceWiring {
+    /// The nodes that have what their pods share, by family.
+    shared: Mutex<BTreeSet<(String, Program)>>,
+}
 
 /// Where a line is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// In the node's namespace.
     Node,
@@ -51,7 +55,7 @@ pub enum Place {
 }
 
 /// What a line is written for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Program {
     /// `ip`, with `-4` or `-6`.
     Ip {
@@ -85,22 +89,35 @@ impl Wiring for ReferenceWiring {
         interfaces: &[Attached],
         coordination: &Coordination,
     ) -> Result<()> {
-        let lines = lines(node, pod, interfaces, coordination)?;
-        let mut rest = lines.as_slice();
-        while let Some(first) = rest.first() {
-            let alike = |line: &&Line| {
-                (line.place, line.program, line.shared)
-                    == (first.place, first.program, first.shared)
-            };
-            let count = match first.program {
-                Program::Ip { .. } if !first.shared => rest.iter().take_while(alike).count(),
-                _ => 1,
-            };
-            let (now, later) = rest.split_at(count);
-            perform(node, pod, now)?;
-            rest = later;
+        let mut lines = lines(node, pod, interfaces, coordination)?;
+        lines.retain(|line| !line.shared || self.is_first(node, line));
+        // The veth first, which all others name. Of the others, those of one program and place are
+        // one process: in the virtual machine, processes are what takes the time.
+        let veth = lines.iter().filter(|line| line.text.starts_with("link add")).count();
+        let (first, mut rest) = (lines.drain(..veth).collect::<Vec<_>>(), lines);
+        perform(node, pod, &first)?;
+        rest.sort_by_key(|line| (line.program != Program::Sysctl, line.place, line.program));
+        let processes = rest.chunk_by(|one, other| {
+            let batch = matches!(one.program, Program::Ip { .. });
+            batch && (one.place, one.program) == (other.place, other.program)
+        });
+        for lines in processes {
+            perform(node, pod, lines)?;
         }
         Ok(())
+    }
+}
+
+impl ReferenceWiring {
+    /// A way that has wired no pod yet.
+    pub const fn new() -> Self {
+        Self { shared: Mutex::new(BTreeSet::new()) }
+    }
+
+    /// Whether this line has to be done: what pods share is there from the first one on.
+    fn is_first(&self, node: &Node, line: &Line) -> bool {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.insert((node.name().to_owned(), line.program))
     }
 }
 
@@ -111,14 +128,15 @@ impl Wiring for ReferenceWiring {
 /// As [`Wiring::wire`].
 pub fn perform_one_by_one(node: &Node, pod: &Pod, lines: &[Line]) -> Result<()> {
     for line in lines {
-        let namespace = namespace(node, pod, line.place);
-        if let (Program::Ip { ipv6 }, false) = (line.program, line.shared) {
-            let mut command = Command::new("ip");
-            command.arg(if ipv6 { "-6" } else { "-4" }).args(line.text.split_whitespace());
-            let outcome = namespace.enter(|| feed(&mut command, ""))?;
-            outcome.success().with_context(|| line.text.clone())?;
-        } else {
+        let Program::Ip { ipv6 } = line.program else {
             perform(node, pod, std::slice::from_ref(line))?;
+            continue;
+        };
+        let mut command = Command::new("ip");
+        command.arg(if ipv6 { "-6" } else { "-4" }).args(line.text.split_whitespace());
+        let outcome = namespace(node, pod, line.place).feed(&mut command, "")?;
+        if !(line.shared && outcome.stderr.contains("File exists")) {
+            outcome.success().with_context(|| line.text.clone())?;
         }
     }
     Ok(())
@@ -138,10 +156,7 @@ fn perform(node: &Node, pod: &Pod, lines: &[Line]) -> Result<()> {
             namespace.sysctl(path, value)
         }
     };
-    match done {
-        Err(error) if first.shared && format!("{error:#}").contains("File exists") => Ok(()),
-        done => done.with_context(|| format!("wire pod {}", pod.name())),
-    }
+    done.with_context(|| format!("wire pod {}", pod.name()))
 }
 
 fn namespace<'a>(node: &'a Node, pod: &'a Pod, place: Place) -> &'a Namespace {
@@ -186,7 +201,6 @@ pub fn lines(
         }
     }
     let interface = interfaces.last().context("an interface to wire")?.interface.as_str();
-    let mtu = coordination.veth_mtu_bytes.map_or_else(|| mtu_of(pod, interface), Ok)?;
     let id = &pod.spec().sandbox_id;
     let mut script = Script {
         lines: Vec::new(),
@@ -198,22 +212,17 @@ pub fn lines(
         owns,
         last: interfaces.len() - 1,
     };
-    script.write(node.name(), mtu, interface);
+    script.write(node.name(), interface);
     Ok(script.lines)
-}
-
-fn mtu_of(pod: &Pod, interface: &str) -> Result<u32> {
-    let text = pod.run(["ip", "-j", "link", "show", "dev", interface])?.success()?;
-    let link: serde_json::Value = serde_json::from_str(&text)?;
-    Ok(link[0]["mtu"].as_u64().and_then(|mtu| mtu.try_into().ok()).context("an mtu")?)
 }
 
 /// A MAC that follows from the sandbox: locally administered, not multicast.
 fn mac(sandbox_id: &str, end: &str) -> Mac {
     let mut hasher = DefaultHasher::new();
     (sandbox_id, end).hash(&mut hasher);
-    let [a, b, c, d, e, ..] = hasher.finish().to_be_bytes();
-    Mac([0x02, a, b, c, d, e])
+    let mut mac = [0x02; 6];
+    mac[1..].copy_from_slice(&hasher.finish().to_be_bytes()[..5]);
+    Mac(mac)
 }
 
 /// The lines while they are written.
@@ -230,9 +239,9 @@ struct Script<'a> {
 }
 
 impl Script<'_> {
-    fn write(&mut self, node: &str, mtu: u32, interface: &str) {
+    fn write(&mut self, node: &str, interface: &str) {
         if self.last == 0 {
-            self.veth(node, mtu);
+            self.veth(node);
         }
         self.sysctls(interface);
         self.neighbours();
@@ -296,12 +305,16 @@ impl Script<'_> {
         }
     }
 
-    /// The kernel takes the next hop for one by the routes to the node, or if it is told so.
-    fn onlink(&self) -> &'static str {
-        if self.has(Ingredient::PodRoutes) { "" } else { " onlink" }
+    /// The MTU of the NIC that has the pod's first address, which its first interface shares.
+    fn mtu_bytes(&self) -> u32 {
+        let own = self.owns.first().map(|own| own.address.addr());
+        let is_its = |nic: &&crate::NicSpec| nic.addresses().any(|it| Some(it) == own);
+        let nic = self.node.nics.iter().find(is_its);
+        self.coordination.veth_mtu_bytes.or(nic.map(|nic| nic.mtu_bytes)).unwrap_or(1500)
     }
 
-    fn veth(&mut self, node: &str, mtu: u32) {
+    fn veth(&mut self, node: &str) {
+        let mtu = self.mtu_bytes();
         let (host, pod_mac, node_mac) = (self.host_veth.clone(), self.pod_mac, self.node_mac);
         let node_mtu = if self.has(Ingredient::NodeMtu) { mtu } else { LARGE_MTU_BYTES };
         self.ip(
@@ -391,16 +404,15 @@ impl Script<'_> {
     }
 
     fn hijack(&mut self) {
-        if !self.has(Ingredient::Hijack) {
+        // The kernel takes the next hop for one by the routes to the node.
+        if !self.has(Ingredient::Hijack) || !self.has(Ingredient::PodRoutes) {
             return;
         }
         let cidrs = [&self.coordination.service_cidrs[..], &self.coordination.hijack_cidrs[..]];
         for (cidr, table) in product(&cidrs.concat(), &self.tables()) {
             let Some(next_hop) = self.next_hop(cidr.addr()) else { continue };
             let hint = self.source_hint(cidr.addr().is_ipv6());
-            let onlink = self.onlink();
-            let text =
-                format!("route replace {cidr} via {next_hop} dev {VETH}{onlink}{hint}{table}");
+            let text = format!("route replace {cidr} via {next_hop} dev {VETH}{hint}{table}");
             self.ip(Place::Pod, cidr.addr().is_ipv6(), text);
         }
     }
@@ -438,9 +450,12 @@ impl Script<'_> {
             let rule = format!("rule add fwmark {MARK} lookup {MARK_TABLE} pref {preference}");
             self.ip(Place::Pod, ipv6, rule);
             let Some(next_hop) = self.next_hop(address) else { continue };
+            if !self.has(Ingredient::PodRoutes) {
+                continue;
+            }
             let hint = self.source_hint(ipv6);
-            let route = format!("route replace default via {next_hop} dev {VETH}{}", self.onlink());
-            let route = format!("{route}{hint} table {MARK_TABLE}");
+            let route =
+                format!("route replace default via {next_hop} dev {VETH}{hint} table {MARK_TABLE}");
             self.ip(Place::Pod, ipv6, route);
         }
     }

@@ -7,7 +7,7 @@ use e2e::peer::{PeerServer, Protocol};
 use e2e::wiring::Ingredient;
 use e2e::{Meter, seed};
 
-use crate::flow::{Flow, Way};
+use crate::flow::{Flow, Way, all_break};
 use crate::scene::{ETH1, FAMILIES, Family, Scene, Wired, coordination};
 
 const TCP: Protocol = Protocol::Tcp;
@@ -35,9 +35,8 @@ fn e1_a_node_reaches_its_pod() -> Result<()> {
     for (ingredient, families) in needed {
         let pod = scene.pod_without("master", ingredient)?;
         let server = PeerServer::start(&pod.pod)?;
-        for family in families {
-            flow(&pod, &server, *family)?.breaks(&format!("{ingredient:?} {family:?}"))?;
-        }
+        let flows: Result<Vec<_>> = families.iter().map(|it| flow(&pod, &server, *it)).collect();
+        all_break(&flows?, &format!("{ingredient:?}"))?;
     }
     Ok(())
 }
@@ -59,13 +58,13 @@ fn e2_a_pod_reaches_its_node_on_every_address() -> Result<()> {
         [(Ingredient::PodRoutes, &FAMILIES[..]), (Ingredient::PodNeighbours, &[Family::V6])];
     for (ingredient, families) in needed {
         let pod = scene.pod_without("master", ingredient)?;
-        for family in families {
-            let address = scene.address("master", *family)?;
-            let server = SocketAddr::new(address, server.port());
+        let flow = |family: &Family| -> Result<_> {
+            let server = SocketAddr::new(scene.address("master", *family)?, server.port());
             let peer = pod.address(*family)?;
-            let flow = Flow { protocol: TCP, client: &pod.pod, server, peer };
-            flow.breaks(&format!("{ingredient:?} {family:?}"))?;
-        }
+            Ok(Flow { protocol: TCP, client: &*pod.pod, server, peer })
+        };
+        let flows: Result<Vec<_>> = families.iter().map(flow).collect();
+        all_break(&flows?, &format!("{ingredient:?}"))?;
     }
     Ok(())
 }
@@ -165,7 +164,7 @@ fn e11_a_pod_reaches_the_outside_by_its_nics_gateway() -> Result<()> {
     let address = SocketAddr::new(seed::SERVER, server.port());
     let peer = seed::NAT_AT_SERVER;
     Flow { protocol: TCP, client: &pod.pod, server: address, peer }.works()?;
-    ensure!(wire.passed("master-eth0")?.received > 0, "not with its own address on the wire");
+    ensure!(wire.passed()?["master-eth0"].received > 0, "not with its own address on the wire");
 
     let node = scene.address("master", Family::V4)?;
     pod.pod.ip(&format!("route replace default via {node} dev veth0\n"))?;

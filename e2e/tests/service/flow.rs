@@ -1,6 +1,7 @@
 //! A flow and what is to be seen of it at both ends, and between.
 
 use std::net::{IpAddr, SocketAddr};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -50,6 +51,16 @@ impl Flow<'_> {
     }
 }
 
+/// That none of these works where something is left out, all at once.
+pub(crate) fn all_break(flows: &[Flow<'_>], what: &str) -> Result<()> {
+    thread::scope(|scope| {
+        let asked: Vec<_> =
+            flows.iter().map(|flow| scope.spawn(move || flow.breaks(what))).collect();
+        let broken = asked.into_iter().map(|asked| asked.join().expect("no flow panics"));
+        broken.collect()
+    })
+}
+
 /// Which of a pod's links a server's answers, or a client's questions, leave by.
 #[derive(Debug)]
 pub(crate) struct Way<'pod> {
@@ -74,8 +85,9 @@ impl<'pod> Way<'pod> {
 
     /// Whether something left by the veth, and something by the NIC.
     pub(crate) fn taken(&self) -> Result<(bool, bool)> {
-        let sent = |link| self.meter.passed(link).map(|passed| passed.sent > 0);
-        Ok((sent(VETH)?, sent(INTERFACES[0])?))
+        let passed = self.meter.passed()?;
+        let sent = |link: &str| passed.get(link).is_some_and(|passed| passed.sent > 0);
+        Ok((sent(VETH), sent(INTERFACES[0])))
     }
 
     pub(crate) fn only_by_the_veth(&self) -> Result<()> {

@@ -15,4 +15,6 @@ use e2e::reference_wiring::ReferenceWiring;
 use e2e::wiring::Wiring;
 
 /// Who wires the pods of all these tests.
-const WIRING: &dyn Wiring = &ReferenceWiring;
+static WIRING: &dyn Wiring = &REFERENCE;
+
+static REFERENCE: ReferenceWiring = ReferenceWiring::new();

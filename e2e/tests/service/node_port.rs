@@ -6,11 +6,11 @@ use anyhow::{Context, Result, ensure};
 use e2e::kube_proxy::{KubeProxy, Masquerade, TrafficPolicy};
 use e2e::load_balancer::{self, ClientAddress, LoadBalancer};
 use e2e::peer::{PeerServer, Protocol};
-use e2e::wiring::Ingredient;
+use e2e::wiring::{Coordination, Ingredient};
 use e2e::{Capture, seed};
 
-use crate::flow::{Flow, PATIENCE, Way};
-use crate::scene::{FAMILIES, Family, Scene, Wired, service};
+use crate::flow::{Flow, PATIENCE, Way, all_break};
+use crate::scene::{ETH0, FAMILIES, Family, Scene, Wired, coordination, service};
 
 /// What the answer to a node port with policy Local needs.
 const NEEDED: [Ingredient; 3] = [Ingredient::Marks, Ingredient::RouteChain, Ingredient::MarkRule];
@@ -65,10 +65,9 @@ fn keeps_the_clients_address(protocol: Protocol) -> Result<()> {
     for ingredient in NEEDED {
         let pod = scene.pod_without("master", ingredient)?;
         let behind = Behind::start(&scene, &pod, protocol)?;
-        for family in FAMILIES {
-            let flow = behind.flow(client, scene.address("client", family)?)?;
-            flow.breaks(&format!("{ingredient:?} {family:?}"))?;
-        }
+        let flow = |family| behind.flow(client, scene.address("client", family)?);
+        let flows: Result<Vec<_>> = FAMILIES.into_iter().map(flow).collect();
+        all_break(&flows?, &format!("{ingredient:?}"))?;
     }
     Ok(())
 }
@@ -104,20 +103,17 @@ fn e9_other_nodes_and_pods_of_the_node_keep_their_address_too() -> Result<()> {
     let (worker, neighbour) = (scene.node("worker")?, scene.pod("master")?);
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         for without in [None, Some(Ingredient::Marks)] {
-            let pod = match without {
-                None => scene.pod("master")?,
-                Some(ingredient) => scene.pod_without("master", ingredient)?,
-            };
+            let pod =
+                scene.wired("master", &[ETH0], &Coordination { without, ..coordination() })?;
             let behind = Behind::start(&scene, &pod, protocol)?;
+            let mut flows = Vec::new();
             for family in FAMILIES {
-                let from_node = behind.flow(worker, scene.address("worker", family)?)?;
-                let from_pod = behind.flow(&neighbour.pod, neighbour.address(family)?)?;
-                for flow in [from_node, from_pod] {
-                    match without {
-                        None => flow.works()?,
-                        Some(ingredient) => flow.breaks(&format!("{ingredient:?} {family:?}"))?,
-                    }
-                }
+                flows.push(behind.flow(worker, scene.address("worker", family)?)?);
+                flows.push(behind.flow(&neighbour.pod, neighbour.address(family)?)?);
+            }
+            match without {
+                None => flows.iter().try_for_each(Flow::works)?,
+                Some(ingredient) => all_break(&flows, &format!("{ingredient:?}"))?,
             }
         }
     }

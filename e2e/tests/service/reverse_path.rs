@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use e2e::kube_proxy::{KubeProxy, Masquerade, TrafficPolicy};
 use e2e::peer::{PeerServer, Protocol};
 use e2e::wiring::{Coordination, Ingredient};
@@ -33,32 +33,30 @@ fn pod(scene: &Scene, value: &str, coordination: &Coordination) -> Result<Wired>
 fn e12_a_node_port_of_policy_local_works_with_every_filter() -> Result<()> {
     let scene = Scene::shared()?;
     let (node, client) = (scene.node(NODE)?, scene.node("client")?);
-    let asks = |pod: &Wired, server: &PeerServer<'_>, breaks: Option<&str>| -> Result<()> {
-        let endpoint = pod.endpoint("eth0", Family::V4, server.port())?;
-        let (protocol, policy) = (Protocol::Tcp, TrafficPolicy::Local);
-        let service = service(protocol, policy, vec![endpoint]);
+    for (of_pod, is_left) in VALUES.into_iter().flat_map(|it| [(it, false), (it, true)]) {
+        let coordination =
+            if is_left { without(Ingredient::ReversePathFilter) } else { coordination() };
+        let pod = pod(&scene, of_pod, &coordination)?;
+        let at_pod = PeerServer::start(&pod.pod)?;
+        let endpoint = pod.endpoint("eth0", Family::V4, at_pod.port())?;
+        let protocol = Protocol::Tcp;
+        let service = service(protocol, TrafficPolicy::Local, vec![endpoint]);
         let address = scene.address(NODE, Family::V4)?;
         let server = SocketAddr::new(address, service.node_port.unwrap_or_default());
         let _proxy = KubeProxy::start(node, &Masquerade::All, &[service])?;
         let peer = scene.address("client", Family::V4)?;
         let flow = Flow { protocol, client, server, peer };
-        breaks.map_or_else(|| flow.works(), |what| flow.breaks(what))
-    };
-    for of_pod in VALUES {
-        let pod = pod(&scene, of_pod, &coordination())?;
-        let server = PeerServer::start(&pod.pod)?;
         for of_node in VALUES {
             for name in ["all", "default", "eth0"] {
                 node.sysctl(&format!("ipv4/conf/{name}/rp_filter"), of_node)?;
             }
-            asks(&pod, &server, None)?;
+            // Loose is as bad as strict: the veth has no IPv4 address.
+            if is_left && of_pod != "0" {
+                flow.breaks(&format!("ReversePathFilter, which was {of_pod}"))?;
+                break;
+            }
+            flow.works().with_context(|| format!("pod {of_pod}, node {of_node}"))?;
         }
-    }
-    // Loose is as bad as strict: the veth has no IPv4 address.
-    for value in ["1", "2"] {
-        let pod = pod(&scene, value, &without(Ingredient::ReversePathFilter))?;
-        let server = PeerServer::start(&pod.pod)?;
-        asks(&pod, &server, Some(&format!("ReversePathFilter, which was {value}")))?;
     }
     Ok(())
 }

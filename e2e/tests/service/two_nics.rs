@@ -3,14 +3,12 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
-use e2e::kube_proxy::{KubeProxy, Masquerade, TrafficPolicy};
+use e2e::kube_proxy::{KubeProxy, Masquerade, Service, TrafficPolicy};
 use e2e::peer::{PeerServer, Protocol};
 use e2e::wiring::{Coordination, Ingredient};
 
-use crate::flow::Flow;
+use crate::flow::{Flow, all_break};
 use crate::scene::{ETH0, ETH1, FAMILIES, Family, INTERFACES, Scene, Wired, coordination, service};
-
-const PROTOCOL: Protocol = Protocol::Tcp;
 
 fn pod(scene: &Scene, default: Option<&str>, without: Option<Ingredient>) -> Result<Wired> {
     let default_route_nic = default.map(str::to_owned);
@@ -18,66 +16,57 @@ fn pod(scene: &Scene, default: Option<&str>, without: Option<Ingredient>) -> Res
     scene.wired("master", &[ETH0, ETH1], &coordination)
 }
 
-/// From the client to a node port of policy Local in front of one of the pod's addresses.
-fn by_node_port(
-    scene: &Scene,
+/// The flows to a pod's addresses on both NICs: straight from the client and the node, and from
+/// the client by node ports of policy Local. With them the Services of those ports.
+fn flows<'a>(
+    scene: &'a Scene,
     pod: &Wired,
-    interface: &str,
-    family: Family,
-    act: impl FnOnce(Flow<'_>) -> Result<()>,
-) -> Result<()> {
-    let server = PeerServer::start(&pod.pod)?;
-    let endpoint = pod.endpoint(interface, family, server.port())?;
-    let service = service(PROTOCOL, TrafficPolicy::Local, vec![endpoint]);
-    let port = service.node_port.unwrap_or_default();
-    let node = scene.node("master")?;
-    let _proxy = KubeProxy::start(node, &Masquerade::All, &[service])?;
-    let server = SocketAddr::new(scene.address("master", family)?, port);
-    let peer = scene.address("client", family)?;
-    act(Flow { protocol: PROTOCOL, client: scene.node("client")?, server, peer })
-}
+    at_pod: u16,
+) -> Result<(Vec<(&'static str, Family, bool, Flow<'a>)>, Vec<Service>)> {
+    let (node, client) = (scene.node("master")?, scene.node("client")?);
+    let (protocol, mut flows, mut services) = (Protocol::Tcp, Vec::new(), Vec::new());
+    for (interface, family) in INTERFACES.into_iter().flat_map(|it| FAMILIES.map(|to| (it, to))) {
+        let server = SocketAddr::new(pod.address_on(interface, family)?, at_pod);
+        let peer = scene.address("client", family)?;
+        flows.push((interface, family, false, Flow { protocol, client, server, peer }));
+        let of_node = scene.address("master", family)?;
+        // Of a node's IPv6 addresses the kernel takes the one that is nearest (RFC 6724, rule 8).
+        let nic = usize::from(family == Family::V6 && interface == "net1");
+        let peer_node = scene.nic_address("master", nic, family)?;
+        let from_node = Flow { protocol, client: node, server, peer: peer_node };
+        flows.push((interface, family, false, from_node));
 
-/// From the client to one of the pod's addresses.
-fn direct(
-    scene: &Scene,
-    pod: &Wired,
-    interface: &str,
-    family: Family,
-    act: impl FnOnce(Flow<'_>) -> Result<()>,
-) -> Result<()> {
-    let at_pod = PeerServer::start(&pod.pod)?;
-    let server = SocketAddr::new(pod.address_on(interface, family)?, at_pod.port());
-    let peer = scene.address("client", family)?;
-    act(Flow { protocol: PROTOCOL, client: scene.node("client")?, server, peer })
+        let endpoint = pod.endpoint(interface, family, at_pod)?;
+        let service = service(protocol, TrafficPolicy::Local, vec![endpoint]);
+        let server = SocketAddr::new(of_node, service.node_port.unwrap_or_default());
+        flows.push((interface, family, true, Flow { protocol, client, server, peer }));
+        services.push(service);
+    }
+    Ok((flows, services))
 }
 
 #[test]
 fn e13_two_nics_with_the_default_route_on_either() -> Result<()> {
     let scene = Scene::shared()?;
-    let node = scene.node("master")?;
     let behind = scene.pod("worker")?;
     let at_behind = PeerServer::start(&behind.pod)?;
     for default in [None, Some("eth0"), Some("net1")] {
         let pod = pod(&scene, default, None)?;
-        let server = PeerServer::start(&pod.pod)?;
-        for (family, interface) in FAMILIES.into_iter().flat_map(|it| INTERFACES.map(|to| (it, to)))
-        {
-            let said = || format!("default route {default:?}, to {interface}, {family:?}");
-            let works = |flow: Flow<'_>| flow.works();
-            direct(&scene, &pod, interface, family, works).with_context(said)?;
-            by_node_port(&scene, &pod, interface, family, works).with_context(said)?;
-            let address = SocketAddr::new(pod.address_on(interface, family)?, server.port());
-            let heard = e2e::peer::ask(node, PROTOCOL, address, crate::flow::PATIENCE);
-            heard.with_context(said).context("from the node")?;
-        }
+        let at_pod = PeerServer::start(&pod.pod)?;
+        let (mut flows, mut services) = flows(&scene, &pod, at_pod.port())?;
         for family in FAMILIES {
             let endpoint = behind.endpoint("eth0", family, at_behind.port())?;
-            let service = service(PROTOCOL, TrafficPolicy::Cluster, vec![endpoint]);
-            let server = service.cluster;
-            let _proxy = KubeProxy::start(node, &Masquerade::All, &[service])?;
-            let peer = scene.address("master", family)?;
-            let flow = Flow { protocol: PROTOCOL, client: &pod.pod, server, peer };
-            flow.works().with_context(|| format!("default route {default:?}, to a cluster IP"))?;
+            let service = service(Protocol::Tcp, TrafficPolicy::Cluster, vec![endpoint]);
+            let (server, peer) = (service.cluster, scene.address("master", family)?);
+            let flow = Flow { protocol: Protocol::Tcp, client: &pod.pod, server, peer };
+            flows.push(("to a cluster IP", family, false, flow));
+            services.push(service);
+        }
+        let _proxy = KubeProxy::start(scene.node("master")?, &Masquerade::All, &services)?;
+        for (interface, family, by_node_port, flow) in flows {
+            flow.works().with_context(|| {
+                format!("default {default:?}, {interface}, {family:?}, node port: {by_node_port}")
+            })?;
         }
     }
     Ok(())
@@ -87,13 +76,15 @@ fn e13_two_nics_with_the_default_route_on_either() -> Result<()> {
 #[test]
 fn e13_the_marks_rule_is_the_first() -> Result<()> {
     let scene = Scene::shared()?;
-    for (default, interface) in [("eth0", "net1"), ("net1", "eth0")] {
+    for (default, other) in [("eth0", "net1"), ("net1", "eth0")] {
         let pod = pod(&scene, Some(default), Some(Ingredient::MarkRuleFirst))?;
-        for family in FAMILIES {
-            by_node_port(&scene, &pod, interface, family, |flow| {
-                flow.breaks(&format!("MarkRuleFirst, default {default}, {family:?}"))
-            })?;
-        }
+        let at_pod = PeerServer::start(&pod.pod)?;
+        let (flows, services) = flows(&scene, &pod, at_pod.port())?;
+        let _proxy = KubeProxy::start(scene.node("master")?, &Masquerade::All, &services)?;
+        let broken = flows.iter().filter(|flow| flow.0 == other && flow.2);
+        let broken: Vec<_> = broken.map(|flow| flow.3).collect();
+        assert_eq!(broken.len(), FAMILIES.len());
+        all_break(&broken, &format!("MarkRuleFirst, default {default}"))?;
     }
     Ok(())
 }
@@ -102,10 +93,11 @@ fn e13_the_marks_rule_is_the_first() -> Result<()> {
 fn e13_each_address_leaves_by_its_nic() -> Result<()> {
     let scene = Scene::shared()?;
     let pod = pod(&scene, None, Some(Ingredient::SourceRules))?;
-    for family in FAMILIES {
-        direct(&scene, &pod, "net1", family, |flow| {
-            flow.breaks(&format!("SourceRules {family:?}"))
-        })?;
-    }
-    Ok(())
+    let at_pod = PeerServer::start(&pod.pod)?;
+    let (flows, _) = flows(&scene, &pod, at_pod.port())?;
+    let client = scene.node("client")?.name();
+    let broken = flows.iter().filter(|it| it.0 == "net1" && !it.2 && it.3.client.name() == client);
+    let broken: Vec<_> = broken.map(|flow| flow.3).collect();
+    assert_eq!(broken.len(), FAMILIES.len());
+    all_break(&broken, "SourceRules")
 }
