@@ -51,6 +51,7 @@ mod ping;
 mod plugin_dir;
 mod pod;
 mod random;
+pub mod reference_script;
 pub mod reference_wiring;
 mod ruleset;
 mod runtime;

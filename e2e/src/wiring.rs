@@ -50,7 +50,7 @@ pub struct Coordination {
     pub without: Option<Ingredient>,
 }
 
-/// A part of the wiring that some flow needs (`docs/design.md` names the flows).
+/// A part of the wiring that some flow needs (`e2e/tests/service` has the flows).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ingredient {
     /// The node's routes to the pod's addresses.

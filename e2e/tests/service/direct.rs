@@ -58,10 +58,10 @@ fn e2_a_pod_reaches_its_node_on_every_address() -> Result<()> {
         [(Ingredient::PodRoutes, &FAMILIES[..]), (Ingredient::PodNeighbours, &[Family::V6])];
     for (ingredient, families) in needed {
         let pod = scene.pod_without("master", ingredient)?;
-        let flow = |family: &Family| -> Result<_> {
+        let flow = |family: &Family| -> Result<Flow<'_>> {
             let server = SocketAddr::new(scene.address("master", *family)?, server.port());
             let peer = pod.address(*family)?;
-            Ok(Flow { protocol: TCP, client: &*pod.pod, server, peer })
+            Ok(Flow { protocol: TCP, client: &pod.pod, server, peer })
         };
         let flows: Result<Vec<_>> = families.iter().map(flow).collect();
         all_break(&flows?, &format!("{ingredient:?}"))?;

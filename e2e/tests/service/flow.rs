@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use e2e::peer::{self, Heard, Protocol};
-use e2e::reference_wiring::VETH;
+use e2e::reference_script::VETH;
 use e2e::{Meter, Namespace};
 
 use crate::scene::{INTERFACES, Wired};
@@ -43,9 +43,9 @@ impl Flow<'_> {
             Ok(heard) => {
                 let expected = Heard { peer: self.peer, from: self.server };
                 ensure!(heard != expected, "without {what} it works all the same: {heard:?}");
-                println!("without {what}: {heard:?}, not {expected:?}");
+                eprintln!("without {what}: {heard:?}, not {expected:?}");
             }
-            Err(error) => println!("without {what}: {error:#}"),
+            Err(error) => eprintln!("without {what}: {error:#}"),
         }
         Ok(())
     }

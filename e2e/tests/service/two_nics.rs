@@ -16,33 +16,38 @@ fn pod(scene: &Scene, default: Option<&str>, without: Option<Ingredient>) -> Res
     scene.wired("master", &[ETH0, ETH1], &coordination)
 }
 
+/// A flow, and to which of a pod's addresses it leads.
+#[derive(Clone, Copy, Debug)]
+struct Case<'a> {
+    interface: &'static str,
+    by_node_port: bool,
+    flow: Flow<'a>,
+}
+
 /// The flows to a pod's addresses on both NICs: straight from the client and the node, and from
 /// the client by node ports of policy Local. With them the Services of those ports.
-fn flows<'a>(
-    scene: &'a Scene,
-    pod: &Wired,
-    at_pod: u16,
-) -> Result<(Vec<(&'static str, Family, bool, Flow<'a>)>, Vec<Service>)> {
+fn cases<'a>(scene: &'a Scene, pod: &Wired, at_pod: u16) -> Result<(Vec<Case<'a>>, Vec<Service>)> {
     let (node, client) = (scene.node("master")?, scene.node("client")?);
-    let (protocol, mut flows, mut services) = (Protocol::Tcp, Vec::new(), Vec::new());
+    let (protocol, mut cases, mut services) = (Protocol::Tcp, Vec::new(), Vec::new());
     for (interface, family) in INTERFACES.into_iter().flat_map(|it| FAMILIES.map(|to| (it, to))) {
         let server = SocketAddr::new(pod.address_on(interface, family)?, at_pod);
         let peer = scene.address("client", family)?;
-        flows.push((interface, family, false, Flow { protocol, client, server, peer }));
+        let mut case = |by_node_port, flow| cases.push(Case { interface, by_node_port, flow });
+        case(false, Flow { protocol, client, server, peer });
         let of_node = scene.address("master", family)?;
         // Of a node's IPv6 addresses the kernel takes the one that is nearest (RFC 6724, rule 8).
         let nic = usize::from(family == Family::V6 && interface == "net1");
         let peer_node = scene.nic_address("master", nic, family)?;
         let from_node = Flow { protocol, client: node, server, peer: peer_node };
-        flows.push((interface, family, false, from_node));
+        case(false, from_node);
 
         let endpoint = pod.endpoint(interface, family, at_pod)?;
         let service = service(protocol, TrafficPolicy::Local, vec![endpoint]);
         let server = SocketAddr::new(of_node, service.node_port.unwrap_or_default());
-        flows.push((interface, family, true, Flow { protocol, client, server, peer }));
+        case(true, Flow { protocol, client, server, peer });
         services.push(service);
     }
-    Ok((flows, services))
+    Ok((cases, services))
 }
 
 #[test]
@@ -53,20 +58,19 @@ fn e13_two_nics_with_the_default_route_on_either() -> Result<()> {
     for default in [None, Some("eth0"), Some("net1")] {
         let pod = pod(&scene, default, None)?;
         let at_pod = PeerServer::start(&pod.pod)?;
-        let (mut flows, mut services) = flows(&scene, &pod, at_pod.port())?;
+        let (mut cases, mut services) = cases(&scene, &pod, at_pod.port())?;
         for family in FAMILIES {
             let endpoint = behind.endpoint("eth0", family, at_behind.port())?;
             let service = service(Protocol::Tcp, TrafficPolicy::Cluster, vec![endpoint]);
             let (server, peer) = (service.cluster, scene.address("master", family)?);
             let flow = Flow { protocol: Protocol::Tcp, client: &pod.pod, server, peer };
-            flows.push(("to a cluster IP", family, false, flow));
+            let interface = "to a cluster IP";
+            cases.push(Case { interface, by_node_port: false, flow });
             services.push(service);
         }
         let _proxy = KubeProxy::start(scene.node("master")?, &Masquerade::All, &services)?;
-        for (interface, family, by_node_port, flow) in flows {
-            flow.works().with_context(|| {
-                format!("default {default:?}, {interface}, {family:?}, node port: {by_node_port}")
-            })?;
+        for case in cases {
+            case.flow.works().with_context(|| format!("default {default:?}, {case:?}"))?;
         }
     }
     Ok(())
@@ -79,10 +83,10 @@ fn e13_the_marks_rule_is_the_first() -> Result<()> {
     for (default, other) in [("eth0", "net1"), ("net1", "eth0")] {
         let pod = pod(&scene, Some(default), Some(Ingredient::MarkRuleFirst))?;
         let at_pod = PeerServer::start(&pod.pod)?;
-        let (flows, services) = flows(&scene, &pod, at_pod.port())?;
+        let (cases, services) = cases(&scene, &pod, at_pod.port())?;
         let _proxy = KubeProxy::start(scene.node("master")?, &Masquerade::All, &services)?;
-        let broken = flows.iter().filter(|flow| flow.0 == other && flow.2);
-        let broken: Vec<_> = broken.map(|flow| flow.3).collect();
+        let broken = cases.iter().filter(|it| it.interface == other && it.by_node_port);
+        let broken: Vec<_> = broken.map(|case| case.flow).collect();
         assert_eq!(broken.len(), FAMILIES.len());
         all_break(&broken, &format!("MarkRuleFirst, default {default}"))?;
     }
@@ -94,10 +98,11 @@ fn e13_each_address_leaves_by_its_nic() -> Result<()> {
     let scene = Scene::shared()?;
     let pod = pod(&scene, None, Some(Ingredient::SourceRules))?;
     let at_pod = PeerServer::start(&pod.pod)?;
-    let (flows, _) = flows(&scene, &pod, at_pod.port())?;
+    let (cases, _) = cases(&scene, &pod, at_pod.port())?;
     let client = scene.node("client")?.name();
-    let broken = flows.iter().filter(|it| it.0 == "net1" && !it.2 && it.3.client.name() == client);
-    let broken: Vec<_> = broken.map(|flow| flow.3).collect();
+    let from_client = |case: &&Case<'_>| !case.by_node_port && case.flow.client.name() == client;
+    let broken = cases.iter().filter(|it| it.interface == "net1").filter(from_client);
+    let broken: Vec<_> = broken.map(|case| case.flow).collect();
     assert_eq!(broken.len(), FAMILIES.len());
     all_break(&broken, "SourceRules")
 }
