@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, bail, ensure};
 use ipnet::IpNet;
 
-use crate::description::{Cluster, PodSpec, port};
+use crate::description::{Cluster, Ipv6Subnet, PodSpec, port};
 
 /// Linux's `IFNAMSIZ` less the terminating zero.
 const INTERFACE_NAME_MAX_BYTES: usize = 15;
@@ -18,8 +18,8 @@ impl Cluster {
     /// # Errors
     ///
     /// The first thing that cannot: a name or an address that is there twice, an address outside
-    /// its subnet, a reference to nothing, a name too long for an interface, an IPv6 address
-    /// (the VPC does not yet know any).
+    /// its subnet, a reference to nothing, a name too long for an interface, an address of the
+    /// other family.
     pub fn check(&self) -> Result<()> {
         let mut names = BTreeSet::new();
         let mut addresses = BTreeSet::new();
@@ -29,6 +29,10 @@ impl Cluster {
             let what = format!("gateway of vswitch {}", vswitch.name);
             address_of(&what, vswitch.gateway, vswitch.subnet)?;
             once(&mut addresses, &vswitch.gateway)?;
+            if let Some(ipv6) = vswitch.ipv6 {
+                ipv6_address_of(&what, ipv6.gateway, Some(ipv6))?;
+                once(&mut addresses, &ipv6.gateway)?;
+            }
         }
         for node in &self.nodes {
             once(&mut names, &format!("node {}", node.name))?;
@@ -39,11 +43,14 @@ impl Cluster {
             interface_name(&port)?;
             once(&mut names, &format!("nic {port}"))?;
             once(&mut macs, &nic.mac)?;
-            let subnet = self.vswitch(&nic.vswitch).with_context(|| port.clone())?.subnet;
-            for address in nic.addresses() {
-                address_of(&port, address, subnet)?;
-                once(&mut addresses, &address)?;
+            let vswitch = self.vswitch(&nic.vswitch).with_context(|| port.clone())?;
+            for address in std::iter::once(&nic.primary).chain(&nic.secondary) {
+                address_of(&port, *address, vswitch.subnet)?;
             }
+            for address in &nic.ipv6 {
+                ipv6_address_of(&port, *address, vswitch.ipv6)?;
+            }
+            nic.addresses().try_for_each(|address| once(&mut addresses, &address))?;
         }
         for pod in &self.pods {
             self.check_pod(pod)?;
@@ -86,7 +93,15 @@ fn interface_name(name: &str) -> Result<()> {
 }
 
 fn address_of(what: &str, address: IpAddr, subnet: IpNet) -> Result<()> {
-    ensure!(address.is_ipv4(), "{what}: {address} is IPv6, which the lab does not know yet");
+    ensure!(address.is_ipv4(), "{what}: {address} is IPv6, which has a field of its own");
+    ensure!(subnet.contains(&address), "{what}: {address} is outside {subnet}");
+    Ok(())
+}
+
+fn ipv6_address_of(what: &str, address: IpAddr, ipv6: Option<Ipv6Subnet>) -> Result<()> {
+    let subnet =
+        ipv6.with_context(|| format!("{what}: {address}: the vswitch has no IPv6"))?.subnet;
+    ensure!(address.is_ipv6(), "{what}: {address} is no IPv6 address");
     ensure!(subnet.contains(&address), "{what}: {address} is outside {subnet}");
     Ok(())
 }
@@ -108,6 +123,7 @@ mod tests {
         refused(|c| c.nodes[0].nics[0].vswitch = "vsw-9".to_owned(), "no vswitch \"vsw-9\"");
         refused(|c| c.nodes[0].nics[0].primary = CLIENT, "outside 172.31.192.0/20");
         refused(|c| c.nodes[0].nics[0].primary = "fd00::1".parse().unwrap(), "IPv6");
+        refused(|c| c.nodes[0].nics[0].ipv6 = vec!["fd00::1".parse().unwrap()], "has no IPv6");
         refused(|c| c.nodes[0].name = "a-long-node-name".to_owned(), "at most 15");
         refused(|c| c.pods[0].node = "gone".to_owned(), "\"gone\"");
         refused(|c| c.nodes[0].nics[1].mac = c.nodes[0].nics[0].mac, "described twice");

@@ -37,7 +37,7 @@ impl<'lab> Deployment<'lab> {
     pub fn start(lab: &'lab Lab, documents: &str) -> Result<Self> {
         let file = lab.data_dir().join("pools.yaml");
         std::fs::write(&file, documents)?;
-        let deployment = Self { lab, cni_version: "1.1.0" };
+        let deployment = Self::running(lab);
         for node in lab.nodes() {
             let file = file.to_string_lossy();
             // Several nodes, of several labs, are one node here, and have the same addresses.
@@ -45,6 +45,11 @@ impl<'lab> Deployment<'lab> {
             deployment.ipamctl(&[&node.spec().name], &apply)?.success()?;
         }
         Ok(deployment)
+    }
+
+    /// The same lab once more: its nodes have their pools.
+    pub fn running(lab: &'lab Lab) -> Self {
+        Self { lab, cni_version: "1.1.0" }
     }
 
     /// The same with configurations of another CNI version.
@@ -157,6 +162,17 @@ impl<'lab> Deployment<'lab> {
         let configuration = self.configuration_of(pod)?.to_string();
         let node = self.lab.node(&pod.spec().node)?;
         node.runtime()?.add(PLUGIN, &configuration, pod, INTERFACE)
+    }
+
+    /// ADD for any network and interface of a pod.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::add`].
+    pub fn attach(&self, pod: &Pod, network: &str, interface: &str) -> Result<Answer> {
+        let node = &pod.spec().node;
+        let configuration = self.configuration(node, network)?.to_string();
+        self.lab.node(node)?.runtime()?.add(PLUGIN, &configuration, pod, interface)
     }
 
     /// DEL for a pod's own network.

@@ -35,6 +35,17 @@ pub struct VSwitch {
     pub subnet: IpNet,
     /// The address of the router of the VPC in this subnet.
     pub gateway: IpAddr,
+    /// The same for IPv6; `None` if the subnet has none.
+    pub ipv6: Option<Ipv6Subnet>,
+}
+
+/// The IPv6 half of a `VSwitch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ipv6Subnet {
+    /// The subnet.
+    pub subnet: IpNet,
+    /// The address of the router of the VPC in this subnet.
+    pub gateway: IpAddr,
 }
 
 /// How the VPC treats frames. The default is the strict cloud, as Alibaba's.
@@ -42,7 +53,7 @@ pub struct VSwitch {
 pub struct Cloud {
     /// Forward a frame only if its source MAC is the NIC's own and its source IP (an ARP frame's
     /// sender IP) is one that the cloud gave to that NIC. ARP probes, whose sender is 0.0.0.0
-    /// (RFC 5227), have no source to check.
+    /// (RFC 5227), have no source to check; nor have IPv6 packets from :: or a link-local address.
     pub source_check: bool,
     /// Who answers ARP, and by what a frame finds its NIC.
     pub arp: Arp,
@@ -56,7 +67,8 @@ pub enum Arp {
     /// The VPC answers every request, for any address, with [`Mac::VPC`]. A frame then goes to
     /// the NIC that owns its destination IP, whatever its destination MAC; if none does, or if
     /// it is a broadcast, it is dropped. Like the real one this router leaves the TTL alone
-    /// between two NICs, even of different `VSwitch`es.
+    /// between two NICs, even of different `VSwitch`es. Of IPv6 it answers solicitations for the
+    /// addresses that some NIC owns, and carries no multicast, hence no duplicate detection.
     Proxied {
         /// Whether requests with the sender 0.0.0.0 (RFC 5227 probes) are answered too.
         answers_probes: bool,
@@ -108,8 +120,8 @@ pub struct NodeSpec {
     pub name: String,
     /// Its NICs; the first has the default route.
     pub nics: Vec<NicSpec>,
-    /// Files below `/proc/sys/net` and what is written there, after `ip_forward=1` and
-    /// `rp_filter=0`.
+    /// Files below `/proc/sys/net` and what is written there, after `ip_forward=1`,
+    /// `rp_filter=0` and, where a NIC has IPv6, forwarding of that.
     pub sysctls: Vec<(String, String)>,
 }
 
@@ -127,12 +139,22 @@ pub struct NicSpec {
     pub primary: IpAddr,
     /// The other addresses that the cloud gave to the NIC: those for pods.
     pub secondary: Vec<IpAddr>,
+    /// The IPv6 addresses that the cloud gave to the NIC, the node's own first; empty if none.
+    pub ipv6: Vec<IpAddr>,
+    /// The MTU of both ends of the cable: the VPC drops what is longer without a word.
+    pub mtu_bytes: u32,
 }
 
 impl NicSpec {
-    /// Every address that the cloud gave to the NIC, the primary one first.
+    /// Every address that the cloud gave to the NIC, the primary one first, IPv6 last.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        std::iter::once(self.primary).chain(self.secondary.iter().copied())
+        let further = self.secondary.iter().chain(&self.ipv6);
+        std::iter::once(self.primary).chain(further.copied())
+    }
+
+    /// The addresses that the node itself uses: the primary one, and the first of IPv6.
+    pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        std::iter::once(self.primary).chain(self.ipv6.first().copied())
     }
 }
 

@@ -35,8 +35,11 @@ pub mod deployment;
 mod description;
 pub mod ipam;
 mod ipamctl;
+pub mod kube_proxy;
 mod lab;
+pub mod load_balancer;
 mod mac;
+mod meter;
 mod namespace;
 mod nat;
 mod node;
@@ -48,6 +51,8 @@ mod ping;
 mod plugin_dir;
 mod pod;
 mod random;
+pub mod reference_script;
+pub mod reference_wiring;
 mod ruleset;
 mod runtime;
 pub mod runtimes;
@@ -58,12 +63,16 @@ mod step;
 mod trace;
 mod volume;
 mod vpc;
+pub mod wiring;
 
 pub use capture::Capture;
 pub use chain::Chain;
-pub use description::{Arp, Cloud, Cluster, Nat, NicSpec, NodeSpec, OutsideSpec, PodSpec, VSwitch};
+pub use description::{
+    Arp, Cloud, Cluster, Ipv6Subnet, Nat, NicSpec, NodeSpec, OutsideSpec, PodSpec, VSwitch,
+};
 pub use lab::Lab;
 pub use mac::Mac;
+pub use meter::{Meter, Passed};
 pub use namespace::Namespace;
 pub use node::Node;
 pub use orphan::remove_orphans;

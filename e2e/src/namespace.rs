@@ -112,7 +112,7 @@ impl Namespace {
     ///
     /// A line was refused: the error has `ip`'s reason and the lines with their numbers.
     pub fn ip(&self, lines: &str) -> Result<()> {
-        self.batch("ip", lines)
+        self.batch("ip", &[], lines)
     }
 
     /// As [`ip`](Self::ip), for `bridge -batch`.
@@ -121,7 +121,29 @@ impl Namespace {
     ///
     /// As there.
     pub fn bridge(&self, lines: &str) -> Result<()> {
-        self.batch("bridge", lines)
+        self.batch("bridge", &[], lines)
+    }
+
+    /// As [`ip`](Self::ip), for lines about IPv6 that name no address.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn ip6(&self, lines: &str) -> Result<()> {
+        self.batch("ip", &["-6"], lines)
+    }
+
+    /// Writes a value into a file below `/proc/sys/net`.
+    ///
+    /// # Errors
+    ///
+    /// There is no such file, or the kernel refuses the value.
+    pub fn sysctl(&self, path: &str, value: &str) -> Result<()> {
+        self.enter(|| {
+            let path = Path::new("/proc/sys/net").join(path);
+            fs::write(&path, value)
+                .with_context(|| format!("write {value:?} to {}", path.display()))
+        })
     }
 
     /// Loads an nftables ruleset.
@@ -171,11 +193,12 @@ impl Namespace {
         self.enter(|| feed(command, stdin).with_context(|| described(self, command)))
     }
 
-    fn batch(&self, program: &str, lines: &str) -> Result<()> {
+    fn batch(&self, program: &str, options: &[&str], lines: &str) -> Result<()> {
         if lines.is_empty() {
             return Ok(());
         }
-        let outcome = self.feed(Command::new(program).args(["-batch", "-"]), lines)?;
+        let mut command = Command::new(program);
+        let outcome = self.feed(command.args(options).args(["-batch", "-"]), lines)?;
         outcome.success().map(drop).with_context(|| {
             let numbered: Vec<_> =
                 lines.lines().zip(1..).map(|(line, n)| format!("{n:4}  {line}")).collect();

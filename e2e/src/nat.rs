@@ -66,6 +66,7 @@ iifname \"vpc\" oifname != \"vpc\" masquerade
     let closed = "table ip filter {
 chain forward {
 type filter hook forward priority filter
+oifname \"vpc\" ct status dnat accept
 oifname \"vpc\" ct state != { established, related } drop
 }
 }

@@ -59,27 +59,38 @@ impl Deref for Node {
 pub(crate) fn steps(cluster: &Cluster, node: &NodeSpec) -> Result<Vec<Step>> {
     let mut steps = vec![Step::sysctl("ipv4/ip_forward", "1")];
     steps.extend(Step::no_rp_filter(node.nics.iter().map(|nic| nic.name.as_str())));
+    if node.nics.iter().any(|nic| !nic.ipv6.is_empty()) {
+        steps.push(Step::sysctl("ipv6/conf/all/forwarding", "1"));
+    }
     let own = node.sysctls.iter();
     steps.extend(own.map(|(path, value)| Step::sysctl(path.as_str(), value.as_str())));
-    let mut ip = vec!["link set dev lo up".to_owned()];
+    let (mut ip, mut of_ipv6) = (vec!["link set dev lo up".to_owned()], Vec::new());
     for (index, nic) in node.nics.iter().enumerate() {
         let vswitch = cluster.vswitch(&nic.vswitch)?;
-        let (name, primary, gateway) = (&nic.name, nic.primary, vswitch.gateway);
-        let (subnet, length) = (vswitch.subnet.trunc(), vswitch.subnet.prefix_len());
+        let name = &nic.name;
         ip.push(format!("link set dev {name} up"));
-        ip.push(format!("address add {primary}/{length} dev {name}"));
-        if index == 0 {
-            ip.push(format!("route add default via {gateway} dev {name}"));
-        }
-        if node.nics.len() > 1 {
-            // An address leaves by the NIC that owns it: by another, the cloud drops it.
-            let table = FIRST_TABLE + index;
-            let priority = FIRST_PRIORITY + index;
-            ip.push(format!("route add {subnet} dev {name} src {primary} table {table}"));
-            ip.push(format!("route add default via {gateway} dev {name} table {table}"));
-            ip.push(format!("rule add from {primary} lookup {table} priority {priority}"));
+        let ipv6 = vswitch.ipv6.zip(nic.ipv6.first());
+        let ipv6 = ipv6.map(|(ipv6, address)| (*address, ipv6.subnet, ipv6.gateway));
+        let families = [(nic.primary, vswitch.subnet, vswitch.gateway)].into_iter().chain(ipv6);
+        for (address, subnet, gateway) in families {
+            let (subnet, length) = (subnet.trunc(), subnet.prefix_len());
+            let lines = if address.is_ipv6() { &mut of_ipv6 } else { &mut ip };
+            // The cloud answers for every address, also for one that asks about itself.
+            let flag = if address.is_ipv6() { " nodad" } else { "" };
+            lines.push(format!("address add {address}/{length} dev {name}{flag}"));
+            if index == 0 {
+                lines.push(format!("route add default via {gateway} dev {name}"));
+            }
+            if node.nics.len() > 1 {
+                // An address leaves by the NIC that owns it: by another, the cloud drops it.
+                let table = FIRST_TABLE + index;
+                let priority = FIRST_PRIORITY + index;
+                lines.push(format!("route add {subnet} dev {name} src {address} table {table}"));
+                lines.push(format!("route add default via {gateway} dev {name} table {table}"));
+                lines.push(format!("rule add from {address} lookup {table} priority {priority}"));
+            }
         }
     }
-    steps.push(Step::Ip(ip));
+    steps.extend([Step::Ip(ip), Step::Ip6(of_ipv6)]);
     Ok(steps)
 }

@@ -3,6 +3,9 @@
 //! It is loaded in the bridge family, in front of the forwarding decision of the VPC's bridges.
 
 use std::fmt::{Display, Write as _};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use crate::description::{Arp, Cluster, port};
 use crate::mac::Mac;
@@ -37,6 +40,9 @@ pub(crate) fn unknown_ip(index: usize) -> String {
 pub(crate) fn of(cluster: &Cluster) -> String {
     let mut text = format!("table bridge {TABLE} {{\n");
     declare(&mut text, cluster);
+    if let Arp::Proxied { .. } = cluster.cloud.arp {
+        deliver_ipv6(&mut text, cluster);
+    }
     let _ = writeln!(text, "chain prerouting {{ type filter hook prerouting priority dstnat;");
     if cluster.cloud.source_check {
         check_source(&mut text, cluster);
@@ -77,19 +83,31 @@ fn declare(text: &mut String, cluster: &Cluster) {
     }
     let macs = cluster.nics().map(|(node, nic)| format!("\"{}\" . {}", port(node, nic), nic.mac));
     set(text, "set nic_mac { type ifname . ether_addr;", macs);
-    let addresses = cluster.nics().flat_map(|(node, nic)| {
-        let port = port(node, nic);
-        nic.addresses().map(move |address| format!("\"{port}\" . {address}")).collect::<Vec<_>>()
-    });
-    set(text, "set nic_ip { type ifname . ipv4_addr;", addresses);
-    let owners = cluster
-        .nics()
-        .flat_map(|(_, nic)| nic.addresses().map(|address| format!("{address} : {}", nic.mac)));
-    set(text, "map owner { type ipv4_addr : ether_addr;", owners);
-    let gateways = cluster.vswitches.iter().map(|vswitch| vswitch.gateway);
-    set(text, "set gateway { type ipv4_addr;", gateways);
-    let subnets = cluster.vswitches.iter().map(|vswitch| vswitch.subnet.trunc());
-    set(text, "set vswitch { type ipv4_addr; flags interval;", subnets);
+    for (digit, kind) in [("", "ipv4_addr"), ("6", "ipv6_addr")] {
+        let here = |address: &IpAddr| address.is_ipv6() == (digit == "6");
+        let owned = || {
+            let nics = cluster.nics().map(|(node, nic)| (port(node, nic), nic));
+            nics.flat_map(|(port, nic)| nic.addresses().map(move |it| (it, port.clone(), nic.mac)))
+                .filter(|(address, _, _)| here(address))
+        };
+        let addresses = owned().map(|(address, port, _)| format!("\"{port}\" . {address}"));
+        set(text, &format!("set nic_ip{digit} {{ type ifname . {kind};"), addresses);
+        let owners = owned().map(|(address, _, mac)| format!("{address} : {mac}"));
+        set(text, &format!("map owner{digit} {{ type {kind} : ether_addr;"), owners);
+        let gateways = subnets(cluster).map(|(_, gateway)| gateway).filter(here);
+        set(text, &format!("set gateway{digit} {{ type {kind};"), gateways);
+        let subnets = subnets(cluster).filter(|(_, gateway)| here(gateway));
+        let subnets = subnets.map(|(subnet, _)| subnet);
+        set(text, &format!("set vswitch{digit} {{ type {kind}; flags interval;"), subnets);
+    }
+}
+
+/// The subnets of both families, each with its gateway.
+fn subnets(cluster: &Cluster) -> impl Iterator<Item = (IpNet, IpAddr)> {
+    cluster.vswitches.iter().flat_map(|vswitch| {
+        let ipv6 = vswitch.ipv6.map(|ipv6| (ipv6.subnet.trunc(), ipv6.gateway));
+        [(vswitch.subnet.trunc(), vswitch.gateway)].into_iter().chain(ipv6)
+    })
 }
 
 /// A named set or map. An empty one is declared without elements, which nft wants so.
@@ -119,7 +137,9 @@ fn check_source(text: &mut String, cluster: &Cluster) {
          counter name iifname map {{ {mac} }} drop\n\
          ether type arp arp saddr ip != 0.0.0.0 iifname . arp saddr ip != @nic_ip \
          counter name iifname map {{ {ip} }} drop\n\
-         ether type ip iifname . ip saddr != @nic_ip counter name iifname map {{ {ip} }} drop"
+         ether type ip iifname . ip saddr != @nic_ip counter name iifname map {{ {ip} }} drop\n\
+         ether type ip6 ip6 saddr != {{ ::, fe80::/10 }} iifname . ip6 saddr != @nic_ip6 \
+         counter name iifname map {{ {ip} }} drop"
     );
 }
 
@@ -135,13 +155,13 @@ fn deliver(text: &mut String, cluster: &Cluster, answers_probes: bool) {
     let _ = writeln!(
         text,
         "ether type arp arp operation request accept\n\
+         ether type ip6 jump deliver_ipv6\n\
          ether type != ip drop\n\
          ether daddr & 01:00:00:00:00:00 != 0 counter name {BROADCAST} drop\n\
          ip daddr @gateway accept"
     );
     if !cluster.cloud.routes_between_vswitches {
-        for vswitch in &cluster.vswitches {
-            let subnet = vswitch.subnet.trunc();
+        for (subnet, _) in subnets(cluster).filter(|(subnet, _)| subnet.addr().is_ipv4()) {
             let _ = writeln!(
                 text,
                 "ip saddr {subnet} ip daddr @vswitch ip daddr != {subnet} \
@@ -161,11 +181,40 @@ fn deliver(text: &mut String, cluster: &Cluster, answers_probes: bool) {
     }
 }
 
+/// As [`deliver`], for IPv6, of which nothing leaves the VPC. Solicitations go up to the VPC's own
+/// stack, but for those of duplicate detection, which its proxy would answer as well.
+fn deliver_ipv6(text: &mut String, cluster: &Cluster) {
+    let _ = writeln!(
+        text,
+        "chain deliver_ipv6 {{\n\
+         icmpv6 type nd-neighbor-solicit ip6 saddr :: drop\n\
+         icmpv6 type nd-neighbor-solicit accept\n\
+         ether daddr & 01:00:00:00:00:00 != 0 drop\n\
+         ip6 daddr @gateway6 accept"
+    );
+    if !cluster.cloud.routes_between_vswitches {
+        for (subnet, _) in subnets(cluster).filter(|(subnet, _)| subnet.addr().is_ipv6()) {
+            let _ = writeln!(
+                text,
+                "ip6 saddr {subnet} ip6 daddr @vswitch6 ip6 daddr != {subnet} \
+                 counter name {NOT_ROUTED} drop"
+            );
+        }
+    }
+    let _ = writeln!(
+        text,
+        "ether daddr set ip6 daddr map @owner6 ether saddr set {} accept\n\
+         ip6 daddr @vswitch6 counter name {UNKNOWN_DESTINATION} drop\n\
+         drop\n}}",
+        Mac::VPC
+    );
+}
+
 /// The gateways of an ordinary network are the namespace's own routing, from bridge to bridge.
 fn forbid_routing(text: &mut String) {
     let _ = writeln!(
         text,
-        "table ip {TABLE} {{ chain forward {{\n\
+        "table inet {TABLE} {{ chain forward {{\n\
          type filter hook forward priority filter\n\
          iifname \"vsw*\" oifname \"vsw*\" drop\n}}\n}}"
     );

@@ -1,6 +1,5 @@
 //! A step of setting a namespace up: planned as text, then done.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -16,6 +15,8 @@ pub(crate) enum Step {
     SysctlIfPresent(String, String),
     /// Lines for `ip -batch`.
     Ip(Vec<String>),
+    /// Lines for `ip -6 -batch`.
+    Ip6(Vec<String>),
     /// Lines for `bridge -batch`.
     Bridge(Vec<String>),
     /// A ruleset for `nft -f`.
@@ -44,9 +45,14 @@ impl Step {
 
     fn perform(&self, namespace: &Namespace) -> Result<()> {
         match self {
-            Self::Sysctl(path, value) => write(namespace, path, value, false),
-            Self::SysctlIfPresent(path, value) => write(namespace, path, value, true),
+            Self::Sysctl(path, value) => namespace.sysctl(path, value),
+            Self::SysctlIfPresent(path, value) => {
+                let path_in = Path::new("/proc/sys/net").join(path);
+                let present = namespace.enter(|| Ok(path_in.exists()))?;
+                if present { namespace.sysctl(path, value) } else { Ok(()) }
+            }
             Self::Ip(lines) => namespace.ip(&lines.join("\n")),
+            Self::Ip6(lines) => namespace.ip6(&lines.join("\n")),
             Self::Bridge(lines) => namespace.bridge(&lines.join("\n")),
             Self::Nft(ruleset) => namespace.nft(ruleset).with_context(|| ruleset.clone()),
         }
@@ -59,14 +65,4 @@ pub(crate) fn perform(namespace: &Namespace, steps: &[Step]) -> Result<()> {
         .iter()
         .try_for_each(|step| step.perform(namespace))
         .with_context(|| format!("set up namespace {}", namespace.name()))
-}
-
-fn write(namespace: &Namespace, path: &str, value: &str, optional: bool) -> Result<()> {
-    namespace.enter(|| {
-        let path = Path::new("/proc/sys/net").join(path);
-        if optional && !path.exists() {
-            return Ok(());
-        }
-        fs::write(&path, value).with_context(|| format!("write {value:?} to {}", path.display()))
-    })
 }

@@ -124,9 +124,10 @@ pub(crate) fn link_steps(
         for nic in &node.nics {
             let port = port(node, nic);
             let bridge = bridge_of(cluster, cluster.vswitch(&nic.vswitch)?);
-            let (nic, mac) = (&nic.name, nic.mac);
+            let (nic, mac, mtu) = (&nic.name, nic.mac, nic.mtu_bytes);
             ip.push(format!(
-                "link add name {port} type veth peer name {nic} netns {name} address {mac}"
+                "link add name {port} mtu {mtu} type veth \
+                 peer name {nic} netns {name} address {mac} mtu {mtu}"
             ));
             ip.push(format!("link set dev {port} master {bridge} up"));
         }
@@ -156,8 +157,35 @@ pub(crate) fn steps(cluster: &Cluster) -> Vec<Step> {
         // Else the kernel waits for a random time of up to 0.8 s.
         steps.push(Step::sysctl(format!("ipv4/neigh/{BRIDGE}/proxy_delay"), "0"));
     }
+    steps.extend(ipv6_steps(cluster));
     steps.push(Step::Nft(ruleset::of(cluster)));
     steps
+}
+
+/// The gateways' IPv6 addresses and, with proxied ARP, the answers for every NIC's.
+fn ipv6_steps(cluster: &Cluster) -> Vec<Step> {
+    let proxied = matches!(cluster.cloud.arp, Arp::Proxied { .. });
+    let (mut sysctls, mut ip) = (BTreeMap::new(), Vec::new());
+    let vswitches = cluster.vswitches.iter();
+    for (vswitch, ipv6) in vswitches.filter_map(|vswitch| vswitch.ipv6.map(|it| (vswitch, it))) {
+        let (name, gateway, subnet) = (bridge_of(cluster, vswitch), ipv6.gateway, ipv6.subnet);
+        sysctls.insert("ipv6/conf/all/forwarding".to_owned(), "1");
+        // No link-local address: the cloud's router sends nothing by itself.
+        sysctls.insert(format!("ipv6/conf/{name}/addr_gen_mode"), "1");
+        sysctls.insert(format!("ipv6/conf/{name}/disable_ipv6"), "0");
+        if proxied {
+            sysctls.insert(format!("ipv6/conf/{name}/proxy_ndp"), "1");
+            sysctls.insert(format!("ipv6/neigh/{name}/proxy_delay"), "0");
+        }
+        ip.push(format!("address add {gateway}/{} dev {name} nodad", subnet.prefix_len()));
+    }
+    let addresses = cluster.nics().flat_map(|(_, nic)| nic.ipv6.iter().map(move |it| (it, nic)));
+    for (address, nic) in addresses.filter(|_| proxied) {
+        ip.push(format!("neigh add {address} lladdr {} dev {BRIDGE} nud permanent", nic.mac));
+        ip.push(format!("neigh add proxy {address} dev {BRIDGE}"));
+    }
+    let sysctls = sysctls.into_iter().map(|(path, value)| Step::sysctl(path, value));
+    sysctls.chain([Step::Ip(ip)]).collect()
 }
 
 const BRIDGE: &str = "vpc";
@@ -212,7 +240,9 @@ fn owners(cluster: &Cluster) -> Vec<String> {
         cluster.nics().map(|(node, nic)| format!("link set dev {} {quiet}", port(node, nic)));
     let neighbours = cluster
         .nics()
-        .flat_map(|(_, nic)| nic.addresses().map(move |address| neighbour(address, nic.mac)));
+        .flat_map(|(_, nic)| nic.addresses().map(move |address| (address, nic.mac)))
+        .filter(|(address, _)| address.is_ipv4())
+        .map(|(address, mac)| neighbour(address, mac));
     ports.chain(neighbours).collect()
 }
 

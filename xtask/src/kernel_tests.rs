@@ -68,6 +68,7 @@ const TABLE: &[(&str, &str, Kernel)] = &[
     ("e2e", "runtime_containerd", Kernel::Ipvlan),
     ("e2e", "runtime_podman", Kernel::Ipvlan),
     ("e2e", "runtime_rounds", Kernel::Ipvlan),
+    ("e2e", "service", Kernel::Ipvlan),
 ];
 
 /// Test executables by where they run.

@@ -29,6 +29,8 @@ pub(crate) const WANTED: &[(&str, &str)] = &[
     ("nft_nat", "address translation"),
     ("nft_masq", "translation to the gateway's own address"),
     ("nft_chain_nat", "chains of type nat"),
+    ("nft_fib_inet", "the lab's kube-proxy hears the node's own addresses"),
+    ("nft_numgen", "the lab's kube-proxy chooses an endpoint"),
     ("nft_meta_bridge", "rules by bridge port"),
     ("nft_reject_bridge", "rules that answer on the switch"),
     ("nft_compat", "rules of iptables: portmap, firewall"),
