@@ -49,6 +49,7 @@ mod outcome;
 pub mod peer;
 mod ping;
 mod plugin_dir;
+pub mod plugin_wiring;
 mod pod;
 mod random;
 pub mod reference_script;

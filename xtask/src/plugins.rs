@@ -11,20 +11,26 @@ use crate::kernel_tests::PLUGINS;
 /// The environment variable that tells them the folder with the plugins.
 pub(crate) const FOLDER_VARIABLE: &str = "NODE_IPAM_BIN";
 
-/// The plugin whose requests to the kernel fail where a test wants it, for the tests that sweep over
-/// all of them. It has a name of its own: the folder's others are those that are installed.
-const FAULTY: &str = "cni-ipvlan-faulty";
+/// Builds of plugins that only tests start: package, feature, and a name of their own, for the
+/// folder's others are those that are installed.
+const VARIANTS: [(&str, &str, &str); 2] = [
+    // Its requests to the kernel fail where a test wants it, for the tests that sweep over all.
+    ("cni-ipvlan", "fault-injection", "cni-ipvlan-faulty"),
+    // It leaves out what a test names, to see what that is there for.
+    ("cni-coordinator", "omit-ingredients", "cni-coordinator-partial"),
+];
 
 /// Builds the plugins; answers the folder that holds them.
 pub(crate) fn build() -> Result<PathBuf> {
-    // First, for cargo gives both builds of it the same name, and the last stays.
-    let faulty =
-        executable::build_binaries(&["-p", "cni-ipvlan", "--features", "fault-injection"])?;
-    let faulty = &faulty.first().context("cargo built no faulty plugin")?.file;
-    // By rename: one that runs cannot be written to.
-    let copy = faulty.with_file_name(format!("{FAULTY}.{}", std::process::id()));
-    fs::copy(faulty, &copy)?;
-    fs::rename(&copy, faulty.with_file_name(FAULTY))?;
+    // First, for cargo gives both builds of a plugin the same name, and the last stays.
+    for (package, feature, name) in VARIANTS {
+        let built = executable::build_binaries(&["-p", package, "--features", feature])?;
+        let variant = &built.first().with_context(|| format!("cargo built no {name}"))?.file;
+        // By rename: one that runs cannot be written to.
+        let copy = variant.with_file_name(format!("{name}.{}", std::process::id()));
+        fs::copy(variant, &copy)?;
+        fs::rename(&copy, variant.with_file_name(name))?;
+    }
     let selection: Vec<&str> = PLUGINS.iter().flat_map(|package| ["-p", package]).collect();
     let built = executable::build_binaries(&selection)?;
     let folder = built.first().and_then(|plugin| plugin.file.parent());

@@ -11,10 +11,8 @@ mod reverse_path;
 mod scene;
 mod two_nics;
 
-use e2e::reference_wiring::ReferenceWiring;
+use e2e::plugin_wiring::PluginWiring;
 use e2e::wiring::Wiring;
 
 /// Who wires the pods of all these tests.
-static WIRING: &dyn Wiring = &REFERENCE;
-
-static REFERENCE: ReferenceWiring = ReferenceWiring::new();
+static WIRING: &dyn Wiring = &PluginWiring;
