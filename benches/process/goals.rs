@@ -19,11 +19,11 @@ const REASONS: [(&str, &str); 11] = [
     ),
     (
         "ADD, 64 at once",
-        "all start at the same moment, so that the last waits twice as long as the middle one",
+        "all start at the same moment on two cores, and the groups are served one after the other",
     ),
     (
         "ADD/s, 64 at once",
-        "each process commits for itself: there is no group commit yet (docs/design.md)",
+        "sixty-four starts of a process on two cores take longer than the groups' commits",
     ),
     (
         "ADD, ",

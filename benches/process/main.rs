@@ -56,6 +56,9 @@ struct Arguments {
     /// What `cargo xtask bench` measured on a kernel with ipvlan, to be quoted.
     #[arg(long)]
     ipvlan: Option<PathBuf>,
+    /// What `cargo xtask bench` measured of the coordinator, to be quoted.
+    #[arg(long)]
+    coordinator: Option<PathBuf>,
     /// Which commit the programs are of.
     #[arg(long, default_value = "unknown")]
     commit: String,
@@ -107,6 +110,7 @@ fn run(arguments: Arguments) -> Result<()> {
         results,
         plot,
         ipvlan,
+        coordinator,
         commit,
         churn_days,
         quick,
@@ -128,6 +132,15 @@ fn run(arguments: Arguments) -> Result<()> {
     fs::write(&plot, plot::svg(&latency)).with_context(|| plot.display().to_string())?;
     if let Some(path) = ipvlan {
         guest::describe(&path, &mut goals, &mut document)?;
+    }
+    if let Some(path) = coordinator {
+        let said = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        document.heading("A coordinator's ADD");
+        document.text(
+            "cni-coordinator, and the same steps by one command each, as who calls `ip` does it, in \
+             turn in one run on this kernel.",
+        );
+        document.text(said.trim());
     }
     save(&goals, &document)?;
     syncs::measure(&bench, &mut goals, &mut document)?;

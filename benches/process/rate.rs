@@ -127,7 +127,7 @@ impl Rates {
 
     pub(crate) fn judge(&self, goals: &mut Goals) {
         if let Some([floor, ours, _]) = self.at(0, 64) {
-            goals.at_least("ADD/s, 64 at once, to the floor's", 0.3, ours.ratio_to(floor), " ×");
+            goals.at_least("ADD/s, 64 at once, to the floor's", 0.6, ours.ratio_to(floor), " ×");
             let spread = ours.samples.p99() / ours.samples.median();
             goals.at_most("ADD, 64 at once, p99 to p50", 1.5, spread, " ×");
         }

@@ -1,5 +1,7 @@
 //! The wiring by the plugin under test.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
@@ -22,8 +24,11 @@ const OMIT: &str = "NODE_IPAM_OMIT";
 const LARGE_MTU_BYTES: u32 = 9000;
 
 /// Wires by an ADD of the plugin.
-#[derive(Debug)]
-pub struct PluginWiring;
+#[derive(Debug, Default)]
+pub struct PluginWiring {
+    /// Where its records are; `None` is with the node's other files, wherever these are.
+    pub state_dir: Option<PathBuf>,
+}
 
 impl Wiring for PluginWiring {
     fn wire(
@@ -36,7 +41,10 @@ impl Wiring for PluginWiring {
         let attached = interfaces.last().context("an interface to wire")?;
         let omitted = coordination.without.map(names).unwrap_or_default();
         let plugin = if omitted.is_empty() { COORDINATOR } else { PARTIAL };
-        let conf = configuration(node, coordination, &attached.result);
+        let mut conf = configuration(node, coordination, &attached.result);
+        if let Some(state_dir) = &self.state_dir {
+            conf["stateDir"] = json!(state_dir);
+        }
         let mut call = Call::of("ADD", plugin, &conf.to_string(), pod, &attached.interface);
         call.environment.push((OMIT.to_owned(), omitted.to_owned()));
         node.runtime()?.start(&call)?.wait()?.success()?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::executable::Executable;
 use crate::install::{self, Target};
 use crate::request::Request;
 use crate::{executable, packages, plugins, vm, workspace};
@@ -17,6 +18,9 @@ const REFERENCES: [&str; 2] = ["empty", "floor"];
 
 /// The comparison on a kernel with ipvlan, which only the virtual machine has everywhere.
 const IPVLAN: (&str, &str) = ("e2e", "ipvlan_time");
+
+/// The coordinator beside commands, on this kernel.
+const COORDINATOR: (&str, &str) = ("e2e", "coordinator_time");
 
 /// For the guest's start and the comparison.
 const GUEST_TIMEOUT: Duration = Duration::from_secs(1800);
@@ -40,6 +44,8 @@ pub(crate) fn run(quick: bool, without_guest: bool, churn_days: u32) -> Result<u
     if quick {
         process.arg("--quick");
     }
+    let output = target.join("bench/coordinator.txt");
+    process.arg("--coordinator").arg(coordinator(&programs, &output, quick)?);
     if !without_guest {
         process.arg("--ipvlan").arg(ipvlan(&programs, &target.join("bench/ipvlan.txt"), quick)?);
     }
@@ -59,16 +65,10 @@ fn references(programs: &Path) -> Result<()> {
 
 /// Runs the comparison in the guest with these programs; what it says goes to a file.
 fn ipvlan(programs: &Path, output: &Path, quick: bool) -> Result<PathBuf> {
-    let tests = executable::build_tests()?;
-    let test = tests.into_iter().find(|test| (&*test.package, &*test.target) == IPVLAN);
-    let test = test.context("there is no test with the comparison")?;
+    let test = comparison(IPVLAN)?;
     let file = test.file.display().to_string();
     let mut request = Request::new(vec![file, "--nocapture".to_owned()], test.folder);
-    let folder = programs.display().to_string();
-    request.environment.insert(plugins::FOLDER_VARIABLE.to_owned(), folder);
-    if !quick {
-        request.environment.insert("NODE_IPAM_TIME_ROUNDS".to_owned(), "25".to_owned());
-    }
+    request.environment.extend(environment(programs, quick));
     let run = vm::Run { request, out: None, timeout: GUEST_TIMEOUT };
     let log = output.with_extension("log");
     let status = vm::run(&run, File::create(&log)?)?;
@@ -76,6 +76,34 @@ fn ipvlan(programs: &Path, output: &Path, quick: bool) -> Result<PathBuf> {
     ensure!(status == 0, "the comparison ended with status {status}:\n{said}");
     fs::write(output, table_in(&said))?;
     Ok(output.to_owned())
+}
+
+/// Runs the coordinator's comparison here; what it says goes to a file.
+fn coordinator(programs: &Path, output: &Path, quick: bool) -> Result<PathBuf> {
+    let test = comparison(COORDINATOR)?;
+    let mut process = Command::new(&test.file);
+    process.arg("--nocapture").current_dir(&test.folder).envs(environment(programs, quick));
+    let outcome = process.output()?;
+    let said = String::from_utf8_lossy(&outcome.stdout);
+    let complaint = String::from_utf8_lossy(&outcome.stderr);
+    ensure!(outcome.status.success(), "the coordinator's comparison failed:\n{said}{complaint}");
+    fs::write(output, table_in(&said))?;
+    Ok(output.to_owned())
+}
+
+fn comparison(name: (&str, &str)) -> Result<Executable> {
+    let tests = executable::build_tests()?;
+    let test = tests.into_iter().find(|test| (&*test.package, &*test.target) == name);
+    test.with_context(|| format!("there is no test {}", name.1))
+}
+
+fn environment(programs: &Path, quick: bool) -> Vec<(String, String)> {
+    let mut environment =
+        vec![(plugins::FOLDER_VARIABLE.to_owned(), programs.display().to_string())];
+    if !quick {
+        environment.push(("NODE_IPAM_TIME_ROUNDS".to_owned(), "25".to_owned()));
+    }
+    environment
 }
 
 /// What a test has printed, without the words of the test harness.

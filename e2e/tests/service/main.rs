@@ -15,4 +15,4 @@ use e2e::plugin_wiring::PluginWiring;
 use e2e::wiring::Wiring;
 
 /// Who wires the pods of all these tests.
-static WIRING: &dyn Wiring = &PluginWiring;
+static WIRING: &dyn Wiring = &PluginWiring { state_dir: None };
