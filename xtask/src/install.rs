@@ -16,13 +16,14 @@ use crate::workspace;
 /// What a node needs.
 const PROGRAMS: [&str; 4] = ["cni-ipam", "cni-ipvlan", "cni-coordinator", "ipamctl"];
 
-/// A network configuration to begin with; the tests use this very file.
-const EXAMPLE: &str = "examples/10-node-ipam.conflist";
+/// Network configurations to begin with, of which one is wanted; the tests use these very files.
+const EXAMPLES: [&str; 2] =
+    ["examples/10-node-ipam.conflist", "examples/10-node-ipam-services.conflist"];
 
 /// A plugin is started for each pod, several times: it must cost no more than this.
 const START: Duration = Duration::from_millis(2);
 
-/// Builds the programs and puts them into `destination`, with the example; says where and how large.
+/// Builds the programs and puts them into `destination`, with the examples; says where and how large.
 ///
 /// # Errors
 /// If something does not compile or cannot be written. A program that was there is then either the
@@ -37,9 +38,11 @@ pub(crate) fn run(destination: &Path) -> Result<u8> {
         let bytes = fs::metadata(&placed)?.len();
         writeln!(out, "{} {bytes} bytes, {}", placed.display(), target.triple)?;
     }
-    let example = workspace::root().join(EXAMPLE);
-    let name = example.file_name().context("the example has a name")?.to_owned();
-    writeln!(out, "{}", place(&example, destination, name.as_ref(), 0o644)?.display())?;
+    for example in EXAMPLES {
+        let example = workspace::root().join(example);
+        let name = example.file_name().context("the example has a name")?.to_owned();
+        writeln!(out, "{}", place(&example, destination, name.as_ref(), 0o644)?.display())?;
+    }
     Ok(0)
 }
 

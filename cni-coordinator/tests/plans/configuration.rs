@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cni_coordinator::{CoordinatorConfig, DEFAULT_STATE_DIR, LinkPattern, WantedMode};
-use cni_proto::DelConfig;
+use cni_proto::{DelConfig, NetworkConfig};
 
 use crate::pods::read;
 
@@ -184,4 +184,16 @@ fn a_del_needs_only_the_place_of_the_records() {
     for broken in [r#","stateDir":"x""#, r#","stateDir":{}"#, r#","stateDir":"""#] {
         assert_eq!(of(broken), default, "{broken}");
     }
+}
+
+#[test]
+fn the_example_is_valid() {
+    let list = include_str!("../../../examples/10-node-ipam-services.conflist");
+    let mut list: serde_json::Value = serde_json::from_str(list).unwrap();
+    let mut own = list["plugins"][1].take();
+    own["name"] = list["name"].take();
+    own["cniVersion"] = list["cniVersion"].take();
+    let config = NetworkConfig::parse(own.to_string().as_bytes()).unwrap();
+    let config = CoordinatorConfig::new(&config).unwrap();
+    assert_eq!((config.mode, config.hijacked.len()), (WantedMode::Auto, 3));
 }
