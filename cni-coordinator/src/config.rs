@@ -51,6 +51,8 @@ pub struct CoordinatorConfig {
     pub mark: Mark,
     /// `stateDir`: where what was made is recorded.
     pub state_dir: PathBuf,
+    /// `debug`: the steps of an ADD are on stderr, as commands.
+    pub debug: bool,
     /// `hostInterfaceExclude`: links of the node whose addresses are not the node's for its pods.
     pub host_interface_exclude: Vec<LinkPattern>,
 }
@@ -125,6 +127,8 @@ struct Raw {
     mark: Option<TextOrNumber>,
     #[serde(default, rename = "hostInterfaceExclude")]
     host_interface_exclude: Option<Vec<String>>,
+    #[serde(default)]
+    debug: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -205,6 +209,7 @@ impl CoordinatorConfig {
             veth_mtu: veth_mtu(raw.veth_mtu)?,
             mark,
             state_dir: state_dir(config.plugin()?)?,
+            debug: raw.debug == Some(true),
             host_interface_exclude: exclude.transpose()?.unwrap_or_else(LinkPattern::defaults),
         })
     }

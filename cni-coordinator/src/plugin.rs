@@ -57,6 +57,11 @@ impl Plugin for Coordinator {
         for warning in &planned.warnings {
             warn(warning);
         }
+        if config.debug {
+            for step in &planned.steps {
+                warn(&step.to_string());
+            }
+        }
         match apply(&planned.steps, &mut site) {
             Ok(warnings) => {
                 for warning in &warnings {
