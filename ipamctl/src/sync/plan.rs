@@ -1,0 +1,425 @@
+//! What a reading of the cloud changes in what is stored: pure.
+//!
+//! Only pools that sync made are looked at, which a label says; those of a person are never changed.
+//! What the cloud gives is added. What it does not tell any more is fenced: reserved, by a document
+//! of ours that says since when, so that whoever holds it keeps it and nobody gets it again. It is
+//! removed only when a later reading agrees and nobody holds it. A pool of which the cloud tells no
+//! address any more keeps them all, fenced, until a person says otherwise: an empty answer is more
+//! often a fault than a wish.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use ipam_core::{
+    AddressRange, Family, Labels, Lease, NodeName, Pool, PoolName, PoolSpec, RangeSet, Reserved,
+    ReservedSpec,
+};
+use ipam_store::{Contents, Declared, Revision};
+
+use super::wanted::Wanted;
+
+/// Who made a document (Kubernetes, "Recommended Labels").
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+const SYNC: &str = "ipamctl-sync";
+/// When the addresses of a fence were missing first, in seconds of the wall clock.
+const GONE_SINCE: &str = "node-ipam/gone-since";
+
+/// What is decided apart from the reading.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    pub(super) node: NodeName,
+    /// The wall clock.
+    pub(super) now_unix_seconds: u64,
+    /// How long before this reading another one has to have missed what is removed.
+    pub(super) confirm: Duration,
+    /// Whether pools of which the cloud tells no address any more go too.
+    pub(super) prune: bool,
+}
+
+/// What is to be done, and what there is to say about it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) revision: Revision,
+    /// Every pool of ours that is there before or after.
+    pub(super) pools: Vec<PoolPlan>,
+    /// What cannot be added, since pools of a person are in the way; one line each.
+    pub(super) conflicts: Vec<String>,
+}
+
+/// What becomes of one pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PoolPlan {
+    pub(super) name: PoolName,
+    pub(super) fate: Fate,
+    pub(super) added: RangeSet,
+    pub(super) removed: RangeSet,
+    /// The cloud tells them again.
+    pub(super) given_back: RangeSet,
+    /// Not told any more, since when, by the wall clock. The lease is there if somebody holds it.
+    pub(super) fenced: Vec<Fenced>,
+    /// Told for this NIC, and still in the pool of another.
+    pub(super) waiting: RangeSet,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Created,
+    Configured,
+    Unchanged,
+    Removed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fenced {
+    pub(super) addresses: RangeSet,
+    pub(super) since_unix_seconds: u64,
+    pub(super) holder: Option<Lease>,
+}
+
+/// A fence that is stored: addresses, and since when they are missing.
+struct Fence<'a> {
+    document: &'a Reserved,
+    since: u64,
+}
+
+/// What becomes of a pool of ours, before anything is added.
+struct Kept<'a> {
+    pool: &'a Pool,
+    /// What it claims and the cloud does not tell.
+    gone: RangeSet,
+    removed: RangeSet,
+    is_removed: bool,
+}
+
+impl Kept<'_> {
+    fn claims(&self) -> RangeSet {
+        if self.is_removed { RangeSet::new() } else { self.pool.claimed().difference(&self.removed) }
+    }
+}
+
+/// What this reading changes.
+///
+/// # Errors
+/// Only if a document cannot be made of it, which [`cloud::Provider::read`] rules out.
+pub(super) fn plan(wanted: &[Wanted], stored: &Contents, rules: &Rules) -> Result<Plan> {
+    let named: BTreeMap<PoolName, &Wanted> = wanted
+        .iter()
+        .map(|wanted| Ok((wanted.pool()?, wanted)))
+        .collect::<Result<BTreeMap<_, _>>>()?;
+    let (ours, foreign): (Vec<&Pool>, Vec<&Pool>) =
+        stored.pools.iter().partition(|pool| is_ours(pool.labels()));
+    let fences: Vec<Fence<'_>> = stored.reserved.iter().filter_map(fence).collect();
+    let held: RangeSet = stored.leases.iter().map(|lease| lease.address).collect();
+    let kept: Vec<Kept<'_>> = ours
+        .iter()
+        .map(|pool| keep(pool, named.get(pool.name()).copied(), &fences, &held, rules))
+        .collect();
+
+    let mut plan = Plan::default();
+    for one in &kept {
+        let target = named.get(one.pool.name()).copied();
+        plan.revise_pool(one, target, &kept, &foreign, rules)?;
+    }
+    for (name, target) in &named {
+        if !ours.iter().any(|pool| pool.name() == name) {
+            plan.create_pool(name, target, &kept, &foreign, rules)?;
+        }
+    }
+    let gone = kept.iter().fold(RangeSet::new(), |gone, one| {
+        gone.union(&one.gone.difference(&one.removed))
+    });
+    plan.revise_fences(&gone, &fences, &stored.reserved, rules)?;
+    for pool in &mut plan.pools {
+        let Some(one) = kept.iter().find(|one| *one.pool.name() == pool.name) else { continue };
+        let fenced = fences.iter().fold(RangeSet::new(), |all, f| all.union(f.document.ips()));
+        let told = one.pool.claimed().difference(&one.gone);
+        pool.given_back = fenced.intersection(&told);
+        pool.fenced = fenced_in(one, &fences, &stored.leases, rules);
+    }
+    plan.pools.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(plan)
+}
+
+fn is_ours(labels: &Labels) -> bool {
+    labels.get(MANAGED_BY).is_some_and(|by| by == SYNC)
+}
+
+fn fence(document: &Reserved) -> Option<Fence<'_>> {
+    let since = document.labels().get(GONE_SINCE).filter(|_| is_ours(document.labels()))?;
+    Some(Fence { document, since: since.parse().ok()? })
+}
+
+/// What stays of a pool of ours.
+fn keep<'a>(
+    pool: &'a Pool,
+    target: Option<&Wanted>,
+    fences: &[Fence<'_>],
+    held: &RangeSet,
+    rules: &Rules,
+) -> Kept<'a> {
+    let claimed = pool.claimed();
+    let told = target.map(|wanted| &wanted.addresses);
+    let gone = told.map_or_else(|| claimed.clone(), |told| claimed.difference(told));
+    let is_confirmed =
+        |fence: &&Fence<'_>| fence.since.saturating_add(rules.confirm.as_secs()) <= rules.now_unix_seconds;
+    let confirmed = fences.iter().filter(is_confirmed);
+    let confirmed = confirmed.fold(RangeSet::new(), |all, f| all.union(f.document.ips()));
+    // Of a pool that the cloud tells nothing of any more, nothing goes by itself.
+    let tells_nothing = told.is_none_or(RangeSet::is_empty);
+    let may_go = !tells_nothing || rules.prune;
+    let removed = match may_go {
+        true => gone.intersection(&confirmed).difference(held),
+        false => RangeSet::new(),
+    };
+    let is_removed = rules.prune && tells_nothing && removed == claimed;
+    Kept { pool, gone, removed, is_removed }
+}
+
+impl Plan {
+    /// Adds to a pool what the cloud tells, and takes away what goes.
+    fn revise_pool(
+        &mut self,
+        one: &Kept<'_>,
+        target: Option<&Wanted>,
+        kept: &[Kept<'_>],
+        foreign: &[&Pool],
+        rules: &Rules,
+    ) -> Result<()> {
+        let name = one.pool.name();
+        let mut report = PoolPlan::new(name, Fate::Unchanged);
+        report.removed.clone_from(&one.removed);
+        if one.is_removed {
+            report.fate = Fate::Removed;
+            self.revision.removed_pools.push(name.clone());
+            self.pools.push(report);
+            return Ok(());
+        }
+        let mut spec = one.pool.spec();
+        // With what a person has excluded: that is not to come again.
+        let ips: RangeSet = spec.ips.iter().flat_map(|text| text.parse::<AddressRange>()).collect();
+        if let Some((target, network)) =
+            target.and_then(|target| Some((target, target.network.as_ref()?)))
+        {
+            let new = target.addresses.difference(&ips);
+            (report.added, report.waiting) = self.addable(name, target, &new, kept, foreign);
+            spec.gateway = target.gateway.map(|gateway| gateway.to_string());
+            spec.multus_name = vec![network.to_string()];
+            spec.node_name = vec![rules.node.to_string()];
+        }
+        let ips = ips.difference(&one.removed).union(&report.added);
+        spec.ips = texts(&ips);
+        let pool = document(name, &spec)?.with_labels(one.pool.labels().clone())?;
+        if pool != *one.pool {
+            report.fate = Fate::Configured;
+            self.revision.put.pools.push(pool);
+        }
+        self.pools.push(report);
+        Ok(())
+    }
+
+    fn create_pool(
+        &mut self,
+        name: &PoolName,
+        target: &Wanted,
+        kept: &[Kept<'_>],
+        foreign: &[&Pool],
+        rules: &Rules,
+    ) -> Result<()> {
+        let Some(network) = &target.network else { return Ok(()) };
+        let mut report = PoolPlan::new(name, Fate::Created);
+        (report.added, report.waiting) =
+            self.addable(name, target, &target.addresses, kept, foreign);
+        if report.added.is_empty() {
+            return Ok(());
+        }
+        let spec = PoolSpec {
+            subnet: target.subnet.to_string(),
+            ips: texts(&report.added),
+            gateway: target.gateway.map(|gateway| gateway.to_string()),
+            node_name: vec![rules.node.to_string()],
+            multus_name: vec![network.to_string()],
+            default: Some(true),
+            ..PoolSpec::default()
+        };
+        self.revision.put.pools.push(document(name, &spec)?.with_labels(labels([]))?);
+        self.pools.push(report);
+        Ok(())
+    }
+
+    /// Which of these addresses can be added, and which have to wait for a pool of ours to lose them.
+    fn addable(
+        &mut self,
+        name: &PoolName,
+        target: &Wanted,
+        new: &RangeSet,
+        kept: &[Kept<'_>],
+        foreign: &[&Pool],
+    ) -> (RangeSet, RangeSet) {
+        if new.is_empty() {
+            return (RangeSet::new(), RangeSet::new());
+        }
+        let before = self.conflicts.len();
+        for other in foreign {
+            let shared = other.claimed().intersection(new);
+            if other.name() == name {
+                self.conflicts.push(format!(
+                    "pool {name} was applied by hand and has the name of the pool that sync makes \
+                     for NIC {}: rename it",
+                    target.mac
+                ));
+            } else if !shared.is_empty() {
+                self.conflicts.push(format!(
+                    "{shared}: pool {} has it, which was applied by hand, and pool {name} of sync \
+                     would: take it out of {}, or have the NIC {} ignored",
+                    other.name(),
+                    other.name(),
+                    target.mac
+                ));
+            } else if overlap(other, target) {
+                self.conflicts.push(format!(
+                    "subnet {} of pool {}, which was applied by hand, overlaps {} of pool {name} of \
+                     sync: subnets must be equal or disjoint",
+                    other.subnet(),
+                    other.name(),
+                    target.subnet
+                ));
+            }
+        }
+        if self.conflicts.len() > before {
+            return (RangeSet::new(), RangeSet::new());
+        }
+        let others = kept.iter().filter(|one| one.pool.name() != name);
+        let claimed = others.fold(RangeSet::new(), |all, one| all.union(&one.claims()));
+        (new.difference(&claimed), new.intersection(&claimed))
+    }
+
+    /// Fences what is gone, each since it was missing first, and nothing else.
+    fn revise_fences(
+        &mut self,
+        gone: &RangeSet,
+        fences: &[Fence<'_>],
+        reserved: &[Reserved],
+        rules: &Rules,
+    ) -> Result<()> {
+        let mut new = gone.clone();
+        for fence in fences {
+            let left = fence.document.ips().intersection(gone);
+            new = new.difference(&left);
+            let name = fence.document.name();
+            if left.is_empty() {
+                self.revision.removed_reserved.push(name.clone());
+            } else if left != *fence.document.ips() {
+                let labels = fence.document.labels().clone();
+                self.revision.put.reserved.push(reservation(name.as_str(), &left, labels)?);
+            }
+        }
+        for family in [Family::V4, Family::V6] {
+            let of_family = new.ranges().iter().filter(|range| range.family() == family);
+            let addresses: RangeSet = of_family.copied().collect();
+            if addresses.is_empty() {
+                continue;
+            }
+            let since = rules.now_unix_seconds;
+            // Another of this very second, or a person's, keeps its name.
+            let name = (0..)
+                .map(|number| match number {
+                    0 => format!("cloud-gone-v{}-{since}", family.version()),
+                    number => format!("cloud-gone-v{}-{since}.{number}", family.version()),
+                })
+                .find(|name| reserved.iter().all(|one| one.name().as_str() != name))
+                .ok_or_else(|| anyhow!("no name is left for a fence"))?;
+            let labels = labels([(GONE_SINCE, since.to_string())]);
+            self.revision.put.reserved.push(reservation(&name, &addresses, labels)?);
+        }
+        Ok(())
+    }
+}
+
+impl PoolPlan {
+    fn new(name: &PoolName, fate: Fate) -> Self {
+        Self {
+            name: name.clone(),
+            fate,
+            added: RangeSet::new(),
+            removed: RangeSet::new(),
+            given_back: RangeSet::new(),
+            fenced: Vec::new(),
+            waiting: RangeSet::new(),
+        }
+    }
+
+    /// Whether there is nothing to say about it.
+    pub(super) fn is_quiet(&self) -> bool {
+        *self == Self::new(&self.name, Fate::Unchanged)
+    }
+}
+
+fn overlap(other: &Pool, target: &Wanted) -> bool {
+    let (one, two) = (other.subnet(), target.subnet);
+    one != two && (one.contains(&two) || two.contains(&one))
+}
+
+/// The fenced addresses of a pool: the held ones one by one, the others by the time since when.
+fn fenced_in(
+    one: &Kept<'_>,
+    fences: &[Fence<'_>],
+    leases: &[Lease],
+    rules: &Rules,
+) -> Vec<Fenced> {
+    let mut left = one.gone.difference(&one.removed);
+    let mut since = BTreeMap::<u64, RangeSet>::new();
+    for fence in fences {
+        let here = fence.document.ips().intersection(&left);
+        left = left.difference(&here);
+        let known = since.entry(fence.since).or_default();
+        *known = known.union(&here);
+    }
+    let new = since.entry(rules.now_unix_seconds).or_default();
+    *new = new.union(&left);
+    let mut all = Vec::new();
+    for (since_unix_seconds, mut addresses) in since {
+        for lease in leases.iter().filter(|lease| addresses.contains(lease.address)) {
+            let address = single(lease.address);
+            all.push(Fenced { addresses: address, since_unix_seconds, holder: Some(lease.clone()) });
+        }
+        let held: RangeSet = leases.iter().map(|lease| lease.address).collect();
+        addresses = addresses.difference(&held);
+        if !addresses.is_empty() {
+            all.push(Fenced { addresses, since_unix_seconds, holder: None });
+        }
+    }
+    all
+}
+
+fn single(address: IpAddr) -> RangeSet {
+    RangeSet::from(AddressRange::from(address))
+}
+
+fn labels<const N: usize>(further: [(&str, String); N]) -> Labels {
+    let ours = (MANAGED_BY.to_owned(), SYNC.to_owned());
+    let further = further.into_iter().map(|(key, value)| (key.to_owned(), value));
+    std::iter::once(ours).chain(further).collect()
+}
+
+fn document(name: &PoolName, spec: &PoolSpec) -> Result<Pool> {
+    Ok(Pool::new(name.as_str(), spec)?)
+}
+
+fn reservation(name: &str, addresses: &RangeSet, labels: Labels) -> Result<Reserved> {
+    let spec = ReservedSpec { ip_version: None, ips: texts(addresses) };
+    Ok(Reserved::new(name, &spec)?.with_labels(labels)?)
+}
+
+fn texts(addresses: &RangeSet) -> Vec<String> {
+    addresses.ranges().iter().map(ToString::to_string).collect()
+}
+
+/// The fences among reservations, for who shows them: addresses and since when.
+pub(crate) fn gone_since(reserved: &Reserved) -> Option<u64> {
+    fence(reserved).map(|fence| fence.since)
+}
+
+#[cfg(test)]
+mod tests;
