@@ -4,6 +4,7 @@
 //! Amazon's VPC CNI.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 use cni_net::MacAddr;
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -71,18 +72,13 @@ impl<T: Transport> Aws<T> {
             Some((primary, secondary)) => (Some(*primary), secondary.to_vec()),
             None => (None, Vec::new()),
         };
-        if primary.is_none() && !has_v6 {
-            let what = format!("it has neither {IPV4S} nor {IPV6S}");
+        let subnet_v4: Option<Ipv4Net> = subnet(&folder, "subnet-ipv4-cidr-block", primary.is_some())?;
+        if primary.is_none() && (subnet_v4.is_some() || !has_v6) {
+            let what = format!("it has no {IPV4S}, though its subnet is not one of IPv6 alone");
             return Err(Error::Contradiction { mac, what });
         }
-        let v4 = primary.map(|_| {
-            let because = "the NIC has IPv4 addresses";
-            let subnet: Ipv4Net =
-                folder.value("subnet-ipv4-cidr-block", "an IPv4 block", because)?;
-            Ok(subnet.trunc())
-        });
-        let subnet_v4: Option<Ipv4Net> = v4.transpose()?;
-        let subnet_v6 = if has_v6 { Some(self.subnet_v6(&folder)?) } else { None };
+        // A subnet may have IPv6 that this NIC does not use.
+        let subnet_v6: Option<Ipv6Net> = subnet(&folder, "subnet-ipv6-cidr-blocks", has_v6)?;
         let nic = Nic {
             mac,
             id,
@@ -90,8 +86,8 @@ impl<T: Transport> Aws<T> {
             secondary,
             ipv6,
             prefixes,
-            subnet_v4,
-            subnet_v6,
+            subnet_v4: subnet_v4.map(|subnet| subnet.trunc()),
+            subnet_v6: subnet_v6.map(|subnet| subnet.trunc()),
             // The router has the first address behind the subnet's own (VPC user guide, "Subnet
             // sizing"); no path tells it.
             gateway_v4: subnet_v4.and_then(|subnet| subnet.hosts().next()),
@@ -100,17 +96,24 @@ impl<T: Transport> Aws<T> {
         nic.checked()
     }
 
-    /// The list of the subnet's blocks, of which a subnet has one.
-    fn subnet_v6(&self, folder: &Folder<'_, T>) -> Result<Ipv6Net, Error> {
-        let path = "subnet-ipv6-cidr-blocks";
-        let blocks: Option<Vec<Ipv6Net>> = folder.list(path, "an IPv6 block")?;
-        match blocks.as_deref() {
-            Some([block]) => Ok(block.trunc()),
-            found => {
-                let count = found.map_or(0, <[Ipv6Net]>::len);
-                let what = format!("{path} has {count} blocks, though one belongs to IPv6");
-                Err(Error::Contradiction { mac: folder.mac, what })
-            }
+}
+
+/// The one block that a subnet has of a family; it has to be there if the NIC has addresses of it.
+fn subnet<T: Transport, B>(
+    folder: &Folder<'_, T>,
+    name: &str,
+    is_used: bool,
+) -> Result<Option<B>, Error>
+where
+    B: FromStr + Ord + Copy,
+{
+    let blocks: Vec<B> = folder.list(name, "a CIDR block")?.unwrap_or_default();
+    match blocks.as_slice() {
+        [block] => Ok(Some(*block)),
+        [] if !is_used => Ok(None),
+        blocks => {
+            let what = format!("{name} has {} blocks, of which there is one", blocks.len());
+            Err(Error::Contradiction { mac: folder.mac, what })
         }
     }
 }

@@ -37,6 +37,7 @@ pub mod ipam;
 mod ipamctl;
 mod lab;
 mod mac;
+pub mod metadata;
 mod namespace;
 mod nat;
 mod node;

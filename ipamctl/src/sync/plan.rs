@@ -16,7 +16,7 @@ use ipam_core::{
     AddressRange, Family, Labels, Lease, NodeName, Pool, PoolName, PoolSpec, RangeSet, Reserved,
     ReservedSpec,
 };
-use ipam_store::{Contents, Declared, Revision};
+use ipam_store::{Contents, Revision};
 
 use super::wanted::Wanted;
 

@@ -168,7 +168,8 @@ fn a_nic_that_is_gone_with_all_it_had_keeps_it_until_a_person_says_otherwise() {
         hold(&mut held, "10.0.0.7".parse().unwrap());
         let left = plan(&wanted_of(&empty), &held, &pruning).unwrap();
         assert_eq!((left.pools[0].fate, &left.pools[0].removed), (Fate::Configured, &set("10.0.0.8")));
-        carry_out(&mut stored, &plan(&wanted_of(&empty), &stored, &pruning).unwrap());
+        let pruned = plan(&wanted_of(&empty), &stored, &pruning).unwrap();
+        carry_out(&mut stored, &pruned);
         assert_eq!((stored.pools.len(), stored.reserved.len()), (0, 0));
     }
 }
