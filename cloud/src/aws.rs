@@ -72,7 +72,8 @@ impl<T: Transport> Aws<T> {
             Some((primary, secondary)) => (Some(*primary), secondary.to_vec()),
             None => (None, Vec::new()),
         };
-        let subnet_v4: Option<Ipv4Net> = subnet(&folder, "subnet-ipv4-cidr-block", primary.is_some())?;
+        let subnet_v4: Option<Ipv4Net> =
+            subnet(&folder, "subnet-ipv4-cidr-block", primary.is_some())?;
         if primary.is_none() && (subnet_v4.is_some() || !has_v6) {
             let what = format!("it has no {IPV4S}, though its subnet is not one of IPv6 alone");
             return Err(Error::Contradiction { mac, what });
@@ -95,7 +96,6 @@ impl<T: Transport> Aws<T> {
         };
         nic.checked()
     }
-
 }
 
 /// The one block that a subnet has of a family; it has to be there if the NIC has addresses of it.

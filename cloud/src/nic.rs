@@ -125,7 +125,8 @@ impl Reading {
         let mut seen = BTreeSet::new();
         for nic in &nics {
             let blocks = nic.prefixes.iter().map(IpNet::network);
-            if let Some(twice) = nic.addresses().chain(blocks).find(|address| !seen.insert(*address))
+            if let Some(twice) =
+                nic.addresses().chain(blocks).find(|address| !seen.insert(*address))
             {
                 let what = format!("{twice} belongs to another NIC too");
                 return Err(Error::Contradiction { mac: nic.mac, what });

@@ -54,10 +54,7 @@ fn once<T: Transport>(
 }
 
 /// The MACs that the service lists, at least one.
-fn macs<T: Transport>(
-    session: &Session<T>,
-    deadline: Deadline,
-) -> Result<Vec<MacAddr>, Error> {
+fn macs<T: Transport>(session: &Session<T>, deadline: Deadline) -> Result<Vec<MacAddr>, Error> {
     let url = session.url(NICS);
     let because = || "every instance has a NIC".to_owned();
     let Some(text) = session.text(NICS, deadline)? else {

@@ -24,6 +24,8 @@ use crate::namespace::Namespace;
 const LONGEST_TTL_SECONDS: u64 = 21_600;
 /// A client that says nothing for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often a client is looked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// The longest head of a request in bytes.
 const LONGEST_HEAD: u64 = 16 << 10;
 
@@ -119,7 +121,10 @@ impl MetadataNic {
         match dialect {
             Dialect::Alibaba => {
                 let quoted = |items: &[String]| {
-                    format!("[{}]", items.iter().map(|item| format!("{item:?}")).collect::<Vec<_>>().join(","))
+                    format!(
+                        "[{}]",
+                        items.iter().map(|item| format!("{item:?}")).collect::<Vec<_>>().join(",")
+                    )
                 };
                 files.insert("network-interface-id", self.id.clone());
                 files.insert("primary-ip-address", self.primary.to_string());
@@ -168,7 +173,7 @@ pub struct Mischief {
     pub token_ttl: Option<Duration>,
     /// Files whose end is this with other contents; `None` is 404.
     pub files: BTreeMap<String, Option<String>>,
-    /// What the cloud gives is told no more: as in the first minute after a change.
+    /// What the cloud gives from now on is not told: as in the first minute after a change.
     pub is_stale: bool,
     /// An update under way: after so many requests the cloud gives this.
     pub update_after: Option<(usize, Vec<MetadataNic>)>,
@@ -224,6 +229,8 @@ impl MetadataServer {
 
     fn serve(listener: TcpListener, dialect: Dialect, nics: Vec<MetadataNic>) -> Result<Self> {
         let address = listener.local_addr()?;
+        // Nobody could wake a thread that waits in another namespace.
+        listener.set_nonblocking(true)?;
         let state = Arc::new(Mutex::new(State {
             dialect,
             told: nics.clone(),
@@ -236,13 +243,11 @@ impl MetadataServer {
         let is_ended = Arc::new(AtomicBool::new(false));
         let (shared, ended) = (Arc::clone(&state), Arc::clone(&is_ended));
         let thread = thread::spawn(move || {
-            for stream in listener.incoming() {
-                if ended.load(Ordering::SeqCst) {
-                    return;
-                }
-                // A client that hangs up is its own affair.
-                if let Ok(stream) = stream {
-                    drop(converse(&stream, &shared));
+            while !ended.load(Ordering::SeqCst) {
+                match listener.accept() {
+                    // A client that hangs up is its own affair.
+                    Ok((stream, _)) => drop(converse(&stream, &shared)),
+                    Err(_) => thread::sleep(LOOK_AGAIN),
                 }
             }
         });
@@ -296,10 +301,7 @@ impl MetadataServer {
 impl Drop for MetadataServer {
     fn drop(&mut self) {
         self.is_ended.store(true, Ordering::SeqCst);
-        // The thread waits for a connection: of one in another namespace it ends with the process.
-        if TcpStream::connect_timeout(&self.address, PATIENCE).is_ok()
-            && let Some(thread) = self.thread.take()
-        {
+        if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }
     }
@@ -313,7 +315,12 @@ impl State {
     }
 
     /// Status and body for a request; `None` hangs up.
-    fn answer(&mut self, method: &str, path: &str, headers: &[(String, String)]) -> Option<(u16, String)> {
+    fn answer(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(String, String)],
+    ) -> Option<(u16, String)> {
         let shown = if method == "PUT" { format!("PUT {path}") } else { path.to_owned() };
         self.requests.push(shown);
         if self.mischief.is_down {
@@ -393,6 +400,7 @@ impl State {
 
 /// One request and its answer.
 fn converse(stream: &TcpStream, state: &Mutex<State>) -> Result<()> {
+    stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut reader = BufReader::new(stream.take(LONGEST_HEAD));

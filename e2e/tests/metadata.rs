@@ -110,7 +110,8 @@ fn what_passes_is_waited_for_and_what_is_half_is_no_answer() -> Result<()> {
             server.misbehave(Mischief { update_after, ..Mischief::default() });
             let reading = provider.read()?;
             let found = &reading.nics[0];
-            let is_after = (found.secondary.len(), found.ipv6.len(), found.prefixes.len()) == (1, 0, 0);
+            let is_after =
+                (found.secondary.len(), found.ipv6.len(), found.prefixes.len()) == (1, 0, 0);
             assert!(reading == whole || is_after, "after {after}: {reading:?}");
         }
     }
@@ -135,7 +136,9 @@ fn a_service_that_hangs_or_is_not_there_takes_no_longer_than_it_may() -> Result<
     }
     let error = cloud::detect(&options(&url)?.with_deadline(Duration::from_millis(300)));
     let error = error.unwrap_err().to_string();
-    assert!(error.starts_with("no metadata service of alibaba or aws answers at http://127.0.0.1:"));
+    assert!(
+        error.starts_with("no metadata service of alibaba or aws answers at http://127.0.0.1:")
+    );
     Ok(())
 }
 

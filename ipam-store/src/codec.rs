@@ -206,7 +206,8 @@ pub(crate) fn decode_wiring(bytes: &[u8]) -> Result<String, CodecError> {
 
 /// A pool is kept as the JSON of its document: what was applied can be read back with any tool.
 pub(crate) fn encode_pool(pool: &Pool) -> Vec<u8> {
-    let json = serde_json::to_string(&PoolDocument::from(pool)).expect("a document of strings is JSON");
+    let json =
+        serde_json::to_string(&PoolDocument::from(pool)).expect("a document of strings is JSON");
     seal(POOL_1, &json)
 }
 
@@ -218,7 +219,8 @@ pub(crate) fn decode_pool(bytes: &[u8]) -> Result<Pool, CodecError> {
 
 /// Kept like a pool, as the JSON of its document.
 pub(crate) fn encode_reserved(reserved: &Reserved) -> Vec<u8> {
-    let json = serde_json::to_string(&ReservedDocument::from(reserved)).expect("a document of strings is JSON");
+    let json = serde_json::to_string(&ReservedDocument::from(reserved))
+        .expect("a document of strings is JSON");
     seal(RESERVED_1, &json)
 }
 

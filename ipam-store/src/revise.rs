@@ -48,7 +48,8 @@ impl Revision {
         left.pools.retain(|pool| !self.removed_pools.contains(pool.name()));
         left.reserved.retain(|reserved| !self.removed_reserved.contains(reserved.name()));
         let are_some_removed = left != stored.declared();
-        let (changes, merged) = self.put.merge(left, &stored.leases).map_err(ApplyError::Rejected)?;
+        let (changes, merged) =
+            self.put.merge(left, &stored.leases).map_err(ApplyError::Rejected)?;
         let is_different = are_some_removed || changes.are_some();
         Ok((changes, merged, is_different))
     }

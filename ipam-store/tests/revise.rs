@@ -60,10 +60,15 @@ fn an_empty_revision_of_nothing_leaves_nothing_and_another_creates_the_store() {
     store.revise(|_| Revision::default(), &[]).unwrap();
     assert!(matches!(store.contents(), Err(Error::Missing { .. })));
     let put = Declared::pools([pool("p", "10.0.0.5")]);
-    store.revise(|seen| {
-        assert_eq!(*seen, Contents::default());
-        Revision::from(put.clone())
-    }, &[]).unwrap();
+    store
+        .revise(
+            |seen| {
+                assert_eq!(*seen, Contents::default());
+                Revision::from(put.clone())
+            },
+            &[],
+        )
+        .unwrap();
     assert_eq!(store.contents().unwrap().pools, put.pools, "with its labels");
     assert_eq!(store.declared().unwrap(), Some(put));
 }
@@ -77,10 +82,15 @@ fn a_reservation_comes_and_goes_and_in_between_nobody_gets_what_it_has() {
     store.revise(|_| Revision::from(fence.clone()), &[]).unwrap();
     assert_eq!(add(&store, "a"), Ok("10.0.0.6".to_owned()));
     assert!(add(&store, "b").is_err());
-    store.revise(|seen| {
-        assert_eq!((seen.reserved.len(), seen.leases.len()), (1, 1));
-        removing(&[], &["f", "never-there"])
-    }, &[]).unwrap();
+    store
+        .revise(
+            |seen| {
+                assert_eq!((seen.reserved.len(), seen.leases.len()), (1, 1));
+                removing(&[], &["f", "never-there"])
+            },
+            &[],
+        )
+        .unwrap();
     assert_eq!(add(&store, "b"), Ok("10.0.0.5".to_owned()));
     assert!(store.verify(false).unwrap().faults.is_empty());
     assert_eq!(store.declared().unwrap().unwrap().reserved, []);
@@ -114,7 +124,14 @@ fn a_pool_goes_with_what_rests_in_it_and_never_while_somebody_holds_it() {
     // What was its addresses' may be another's now, at once.
     let put = Declared::pools([pool("r", "10.0.0.5-10.0.0.6")]);
     store.revise(|_| Revision::from(put.clone()), &[]).unwrap();
-    store.revise(|_| Revision { put: Declared::pools([pool("s", "10.0.0.5-10.0.0.6")]), ..removing(&["r"], &[]) }, &[])
+    store
+        .revise(
+            |_| Revision {
+                put: Declared::pools([pool("s", "10.0.0.5-10.0.0.6")]),
+                ..removing(&["r"], &[])
+            },
+            &[],
+        )
         .unwrap();
     assert_eq!(store.contents().unwrap().pools.len(), 2);
     assert_eq!(add(&store, "c"), Ok("10.0.0.9".to_owned()));

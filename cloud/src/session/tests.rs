@@ -255,11 +255,7 @@ fn a_token_that_ran_out_is_renewed_once() {
     let hostile = Service::alibaba();
     let provider = hostile.as_alibaba();
     provider.read().unwrap();
-    hostile.instead([
-        Ok(answer(401, "")),
-        Ok(answer(200, "token-1")),
-        Ok(answer(401, "")),
-    ]);
+    hostile.instead([Ok(answer(401, "")), Ok(answer(200, "token-1")), Ok(answer(401, ""))]);
     let error = provider.read().unwrap_err();
     assert!(matches!(error, Error::Refused { status: 401, .. }), "{error}");
 }
@@ -275,7 +271,7 @@ fn the_normal_mode_of_alibaba_needs_no_token_and_aws_always_does() {
     assert!(matches!(error, Error::Refused { status: 404, .. }), "{error}");
     // A token that would smuggle a header in is none.
     let service = Service::of(&AWS);
-    service.instead([Ok(answer(200, "a\r\nb"))]);
+    service.instead((0..2).map(|_| Ok(answer(200, "a\r\nb"))));
     assert!(service.as_aws().read().unwrap_err().to_string().contains("visible characters"));
 }
 

@@ -95,7 +95,11 @@ struct Kept<'a> {
 
 impl Kept<'_> {
     fn claims(&self) -> RangeSet {
-        if self.is_removed { RangeSet::new() } else { self.pool.claimed().difference(&self.removed) }
+        if self.is_removed {
+            RangeSet::new()
+        } else {
+            self.pool.claimed().difference(&self.removed)
+        }
     }
 }
 
@@ -127,9 +131,9 @@ pub(super) fn plan(wanted: &[Wanted], stored: &Contents, rules: &Rules) -> Resul
             plan.create_pool(name, target, &kept, &foreign, rules)?;
         }
     }
-    let gone = kept.iter().fold(RangeSet::new(), |gone, one| {
-        gone.union(&one.gone.difference(&one.removed))
-    });
+    let gone = kept
+        .iter()
+        .fold(RangeSet::new(), |gone, one| gone.union(&one.gone.difference(&one.removed)));
     plan.revise_fences(&gone, &fences, &stored.reserved, rules)?;
     for pool in &mut plan.pools {
         let Some(one) = kept.iter().find(|one| *one.pool.name() == pool.name) else { continue };
@@ -162,8 +166,9 @@ fn keep<'a>(
     let claimed = pool.claimed();
     let told = target.map(|wanted| &wanted.addresses);
     let gone = told.map_or_else(|| claimed.clone(), |told| claimed.difference(told));
-    let is_confirmed =
-        |fence: &&Fence<'_>| fence.since.saturating_add(rules.confirm.as_secs()) <= rules.now_unix_seconds;
+    let is_confirmed = |fence: &&Fence<'_>| {
+        fence.since.saturating_add(rules.confirm.as_secs()) <= rules.now_unix_seconds
+    };
     let confirmed = fences.iter().filter(is_confirmed);
     let confirmed = confirmed.fold(RangeSet::new(), |all, f| all.union(f.document.ips()));
     // Of a pool that the cloud tells nothing of any more, nothing goes by itself.
@@ -292,6 +297,7 @@ impl Plan {
         }
         let others = kept.iter().filter(|one| one.pool.name() != name);
         let claimed = others.fold(RangeSet::new(), |all, one| all.union(&one.claims()));
+        let claimed = self.pools.iter().fold(claimed, |all, pool| all.union(&pool.added));
         (new.difference(&claimed), new.intersection(&claimed))
     }
 
@@ -349,11 +355,6 @@ impl PoolPlan {
             waiting: RangeSet::new(),
         }
     }
-
-    /// Whether there is nothing to say about it.
-    pub(super) fn is_quiet(&self) -> bool {
-        *self == Self::new(&self.name, Fate::Unchanged)
-    }
 }
 
 fn overlap(other: &Pool, target: &Wanted) -> bool {
@@ -362,12 +363,7 @@ fn overlap(other: &Pool, target: &Wanted) -> bool {
 }
 
 /// The fenced addresses of a pool: the held ones one by one, the others by the time since when.
-fn fenced_in(
-    one: &Kept<'_>,
-    fences: &[Fence<'_>],
-    leases: &[Lease],
-    rules: &Rules,
-) -> Vec<Fenced> {
+fn fenced_in(one: &Kept<'_>, fences: &[Fence<'_>], leases: &[Lease], rules: &Rules) -> Vec<Fenced> {
     let mut left = one.gone.difference(&one.removed);
     let mut since = BTreeMap::<u64, RangeSet>::new();
     for fence in fences {
@@ -382,7 +378,11 @@ fn fenced_in(
     for (since_unix_seconds, mut addresses) in since {
         for lease in leases.iter().filter(|lease| addresses.contains(lease.address)) {
             let address = single(lease.address);
-            all.push(Fenced { addresses: address, since_unix_seconds, holder: Some(lease.clone()) });
+            all.push(Fenced {
+                addresses: address,
+                since_unix_seconds,
+                holder: Some(lease.clone()),
+            });
         }
         let held: RangeSet = leases.iter().map(|lease| lease.address).collect();
         addresses = addresses.difference(&held);

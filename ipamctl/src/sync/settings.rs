@@ -76,7 +76,9 @@ impl Settings {
     /// The options, and what the file says where they say nothing.
     pub(super) fn new(options: &Options) -> Result<Self> {
         let file = match &options.config {
-            Some(path) => read(path)?.with_context(|| format!("{}: no such file", path.display()))?,
+            Some(path) => {
+                read(path)?.with_context(|| format!("{}: no such file", path.display()))?
+            }
             None => read(Path::new(USUAL_FILE))?.unwrap_or_default(),
         };
         let provider = options.provider.as_ref().or(file.provider.as_ref());
@@ -107,7 +109,10 @@ impl Settings {
         chosen(&default_network.replace(INTERFACE, "eth0"))?;
         let confirm = options.confirm_seconds.or(file.confirm_seconds).unwrap_or(CONFIRM_SECONDS);
         Ok(Self {
-            provider: provider.filter(|text| *text != "auto").map(|text| text.parse()).transpose()?,
+            provider: provider
+                .filter(|text| *text != "auto")
+                .map(|text| text.parse())
+                .transpose()?,
             endpoint: endpoint.map(|text| text.parse()).transpose()?,
             node: node.parse()?,
             confirm: Duration::from_secs(confirm),
@@ -122,9 +127,8 @@ impl Settings {
         match (said, interface) {
             (Some((_, choice)), _) => choice.clone(),
             (None, None) => Choice::Unknown,
-            (None, Some(interface)) => {
-                chosen(&self.default_network.replace(INTERFACE, interface)).unwrap_or(Choice::Unknown)
-            }
+            (None, Some(interface)) => chosen(&self.default_network.replace(INTERFACE, interface))
+                .unwrap_or(Choice::Unknown),
         }
     }
 
@@ -223,7 +227,10 @@ mod tests {
         assert_eq!(found.provider, None);
         assert_eq!(found.choice(&nic(), Some("eth0")), chosen("x/y").unwrap());
         let defaults = settings("# nothing\n", Options::default()).unwrap();
-        assert_eq!(defaults.choice(&nic(), Some("eth0")), chosen("kube-system/ipvlan-eth0").unwrap());
+        assert_eq!(
+            defaults.choice(&nic(), Some("eth0")),
+            chosen("kube-system/ipvlan-eth0").unwrap()
+        );
     }
 
     #[test]

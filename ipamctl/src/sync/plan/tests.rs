@@ -104,8 +104,14 @@ fn a_pool_is_as_a_person_would_have_written_it() {
     assert_eq!(pool.name().as_str(), "cloud-00163e000001-10.0.0.0-24");
     let spec = pool.spec();
     assert_eq!(spec.ips, ["10.0.0.7-10.0.0.8", "10.0.0.10"]);
-    assert_eq!((spec.subnet.as_str(), spec.gateway.as_deref()), ("10.0.0.0/24", Some("10.0.0.253")));
-    assert_eq!((spec.node_name, spec.multus_name), (vec!["n".into()], vec!["kube-system/net-1".into()]));
+    assert_eq!(
+        (spec.subnet.as_str(), spec.gateway.as_deref()),
+        ("10.0.0.0/24", Some("10.0.0.253"))
+    );
+    assert_eq!(
+        (spec.node_name, spec.multus_name),
+        (vec!["n".into()], vec!["kube-system/net-1".into()])
+    );
     assert_eq!(spec.default, Some(true));
     assert_eq!(sync(&mut stored, &[nic(0, 5, &[7, 8, 10])], 100).revision, Revision::default());
 }
@@ -161,13 +167,19 @@ fn a_nic_that_is_gone_with_all_it_had_keeps_it_until_a_person_says_otherwise() {
         let claimed = stored.pools[0].claimed();
         for now in [200, 300, 100_000] {
             sync(&mut stored, &empty, now);
-            assert_eq!((stored.pools[0].claimed(), handed_out(&stored)), (claimed.clone(), set("")));
+            assert_eq!(
+                (stored.pools[0].claimed(), handed_out(&stored)),
+                (claimed.clone(), set(""))
+            );
         }
         let pruning = Rules { prune: true, ..rules(100_001) };
         let mut held = stored.clone();
         hold(&mut held, "10.0.0.7".parse().unwrap());
         let left = plan(&wanted_of(&empty), &held, &pruning).unwrap();
-        assert_eq!((left.pools[0].fate, &left.pools[0].removed), (Fate::Configured, &set("10.0.0.8")));
+        assert_eq!(
+            (left.pools[0].fate, &left.pools[0].removed),
+            (Fate::Configured, &set("10.0.0.8"))
+        );
         let pruned = plan(&wanted_of(&empty), &stored, &pruning).unwrap();
         carry_out(&mut stored, &pruned);
         assert_eq!((stored.pools.len(), stored.reserved.len()), (0, 0));
@@ -180,9 +192,15 @@ fn an_address_that_moves_to_another_nic_waits_until_the_first_has_lost_it() {
     sync(&mut stored, &[nic(0, 5, &[7, 8]), nic(1, 6, &[9])], 100);
     let moved = [nic(0, 5, &[7]), nic(1, 6, &[8, 9])];
     let plan = sync(&mut stored, &moved, 200);
-    assert_eq!((&plan.pools[1].waiting, handed_out(&stored)), (&set("10.0.0.8"), set("10.0.0.7,10.0.0.9")));
+    assert_eq!(
+        (&plan.pools[1].waiting, handed_out(&stored)),
+        (&set("10.0.0.8"), set("10.0.0.7,10.0.0.9"))
+    );
     let plan = sync(&mut stored, &moved, 260);
-    assert_eq!((&plan.pools[0].removed, &plan.pools[1].added), (&set("10.0.0.8"), &set("10.0.0.8")));
+    assert_eq!(
+        (&plan.pools[0].removed, &plan.pools[1].added),
+        (&set("10.0.0.8"), &set("10.0.0.8"))
+    );
     assert_eq!(handed_out(&stored), set("10.0.0.7-10.0.0.9"));
 }
 
@@ -220,7 +238,8 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let told = || proptest::option::weighted(0.9, (10..14u8, proptest::collection::vec(10..22u8, 0..6)));
+    let told =
+        || proptest::option::weighted(0.9, (10..14u8, proptest::collection::vec(10..22u8, 0..6)));
     prop_oneof![
         3 => ([told(), told()], 0..100u64).prop_map(|(told, wait)| Step::Sync(told, wait)),
         3 => any::<usize>().prop_map(Step::Hold),
