@@ -176,13 +176,11 @@ pub fn detect(options: &Options) -> Result<Box<dyn Provider>, Error> {
         ProviderName::Alibaba => alibaba(quick).answers(),
         ProviderName::Aws => aws(quick).answers(),
     };
-    match ProviderName::ALL.into_iter().find(answers) {
-        Some(name) => Ok(connect(name, options)),
-        None => {
-            let tried = ProviderName::ALL.map(ProviderName::as_str).join(" or ");
-            Err(Error::NoProvider { tried, endpoint: options.endpoint })
-        }
-    }
+    let found = ProviderName::ALL.into_iter().find(answers);
+    found.map(|name| connect(name, options)).ok_or_else(|| {
+        let tried = ProviderName::ALL.map(ProviderName::as_str).join(" or ");
+        Error::NoProvider { tried, endpoint: options.endpoint }
+    })
 }
 
 fn made_by(vendor: &str) -> Option<ProviderName> {

@@ -1,6 +1,6 @@
 //! Requests with a token, repeated while the fault may pass, until a deadline.
 //!
-//! Both clouds hand out a token for a PUT, which every GET then carries: IMDSv2 of AWS, the
+//! Both clouds hand out a token for a PUT, which every GET then carries: `IMDSv2` of AWS, the
 //! hardened mode of Alibaba Cloud. It keeps a request that somebody else was tricked into from being
 //! answered.
 

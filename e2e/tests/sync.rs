@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use e2e::ipam::{Ipam, NETWORK, NODE};
 use e2e::metadata::{Dialect, MetadataNic, MetadataServer, Mischief};
-use e2e::{Mac, Outcome, sandbox};
+use e2e::{Mac, Outcome, sandbox, seed};
+use serde_json::Value;
 
 const MAC: &str = "00:16:3e:00:00:01";
 const POOL: &str = "cloud-00163e000001-10.0.1.0-24";
@@ -154,6 +155,43 @@ fn what_is_taken_away_is_fenced_and_named_and_never_reissued_until_it_is_given_b
     Ok(())
 }
 
+/// What the user of the seed's document typed by hand, for each node and NIC.
+#[test]
+fn the_seeds_pools_come_by_themselves() -> Result<()> {
+    let cluster = seed::cluster();
+    for node in ["master", "worker"] {
+        let folder = tempfile::tempdir()?;
+        let (by_hand, by_sync) =
+            (Ipam::new(folder.path().join("hand"))?, Ipam::new(folder.path().join("sync"))?);
+        let pools = folder.path().join("pools.yaml");
+        fs::write(&pools, seed::POOLS)?;
+        by_hand.ipamctl(&["apply", "--no-node-scan", "-f", &pools.to_string_lossy()])?.success()?;
+        let nics = MetadataNic::of_node(&cluster, node)?;
+        let server = MetadataServer::start(Dialect::Alibaba, nics.clone())?;
+        let url = server.url();
+        let mut arguments = vec!["sync", "--endpoint", &url, "--node-name", node];
+        let networks: Vec<String> = nics
+            .iter()
+            .zip([seed::IPVLAN_ETH0, seed::IPVLAN_ETH1])
+            .map(|(nic, network)| format!("--network={}={network}", nic.mac))
+            .collect();
+        arguments.extend(networks.iter().map(String::as_str));
+        by_sync.ipamctl(&arguments)?.success()?;
+        let specs = |ipam: &Ipam| -> Result<Vec<Value>> {
+            let text = ipam.ipamctl(&["get", "pools", "-o", "json"])?.success()?;
+            let list: Value = serde_json::from_str(&text)?;
+            let items = list["items"].as_array().context("items")?.iter();
+            let of_node = items.filter(|item| item["spec"]["nodeName"][0] == node);
+            let mut specs: Vec<Value> = of_node.map(|item| item["spec"].clone()).collect();
+            specs.sort_by_key(|spec| spec["subnet"].to_string());
+            Ok(specs)
+        };
+        assert_eq!(specs(&by_sync)?, specs(&by_hand)?);
+        assert_eq!(specs(&by_sync)?.len(), 2);
+    }
+    Ok(())
+}
+
 /// Everything that a service may say when it should say nothing.
 #[test]
 fn a_service_that_is_down_or_lies_loses_nothing() -> Result<()> {
@@ -272,7 +310,7 @@ fn a_watch_goes_on_after_faults_and_names_the_network_by_the_nics_link() -> Resu
     let ipam = Ipam::new(folder.path().join("ipam"))?;
     let mut command = Command::new(e2e::plugin_dir()?.join("ipamctl"));
     command.arg("--data-dir").arg(ipam.directory());
-    command.args(["sync", "--watch", "0", "--deadline", "1", "--endpoint", &server.url()]);
+    command.args(["sync", "--watch", "1", "--deadline", "1", "--endpoint", &server.url()]);
     command.args(["--provider", "aws", "--node-name", NODE, "--no-node-scan"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut watch = Ended(namespace.spawn(&mut command)?);

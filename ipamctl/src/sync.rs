@@ -7,23 +7,23 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use cloud::{Provider, Reading};
-use cni_net::Netlink;
-use ipam_store::{Contents, Error, Store};
+use cloud::Provider;
+use ipam_store::{Contents, Error, Revision, Store};
 
 use crate::apply::in_use;
 use crate::evidence::Sources;
 use crate::ips::now_unix_seconds;
 
+mod fence;
 mod plan;
 mod report;
 mod settings;
 mod wanted;
 
-pub(crate) use plan::gone_since;
+pub(crate) use fence::gone_since;
 use plan::{Plan, Rules, plan};
 use settings::Settings;
-use wanted::{Wanted, wanted};
+use wanted::{Node, Wanted, wanted};
 
 /// Pools that a person applied are in the way; everything else was done.
 const CONFLICT: u8 = 3;
@@ -37,7 +37,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
 
-    /// Another metadata service than the provider's own: http://ADDRESS[:PORT].
+    /// Another metadata service than the provider's own: `http://ADDRESS[:PORT]`.
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
 
@@ -67,8 +67,14 @@ pub(crate) struct Options {
     #[arg(long)]
     prune: bool,
 
-    /// Do it again and again, with so much time between. Faults are said and do not end it.
-    #[arg(long, value_name = "SECONDS", conflicts_with = "dry_run")]
+    /// Do it again and again, with so much time between. Only changes and faults are said, and
+    /// faults do not end it.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        conflicts_with = "dry_run",
+        value_parser = clap::value_parser!(u64).range(1..),
+    )]
     watch: Option<u64>,
 
     /// How long the metadata service may take.
@@ -87,12 +93,19 @@ pub(crate) fn run(store: &Store, options: &Options, out: &mut dyn Write) -> Resu
     let settings = Settings::new(options)?;
     let provider = connect(options, &settings);
     let Some(seconds) = options.watch else {
-        return once(store, options, &settings, provider?.as_ref(), out).map(ExitCode::from);
+        let round = round(store, options, &settings, provider?.as_ref())?;
+        return round.tell(out).map(ExitCode::from);
     };
     let mut provider = provider;
+    let mut last: Option<Round> = None;
     loop {
         let outcome = match &provider {
-            Ok(provider) => once(store, options, &settings, provider.as_ref(), out).map(drop),
+            Ok(provider) => round(store, options, &settings, provider.as_ref()).and_then(|round| {
+                let is_news = last.as_ref().is_none_or(|last| round.is_news_after(last));
+                let told = if is_news { round.tell(out).map(drop) } else { Ok(()) };
+                last = Some(round);
+                told
+            }),
             Err(error) => Err(anyhow!("{error:#}")),
         };
         match outcome {
@@ -120,20 +133,23 @@ fn connect(options: &Options, settings: &Settings) -> Result<Box<dyn Provider>> 
     }
 }
 
-/// One reading and what it changes. Answers the exit code.
-fn once(
+/// One reading, and what it changed.
+struct Round {
+    plan: Plan,
+    notes: Vec<String>,
+    /// Of whom the reading is, and how many NICs it has.
+    source: String,
+    rules: Rules,
+}
+
+fn round(
     store: &Store,
     options: &Options,
     settings: &Settings,
     provider: &dyn Provider,
-    out: &mut dyn Write,
-) -> Result<u8> {
+) -> Result<Round> {
     let reading = provider.read().context("nothing was changed")?;
-    let links = Netlink::open().and_then(|mut netlink| netlink.links())?;
-    let (wanted, notes) = wanted(&reading, settings, &links)?;
-    for note in notes {
-        writeln!(io::stderr(), "ipamctl: {note}")?;
-    }
+    let (wanted, notes) = wanted(&reading, settings, &Node::look()?)?;
     let rules = Rules {
         node: settings.node.clone(),
         now_unix_seconds: now_unix_seconds(),
@@ -145,7 +161,8 @@ fn once(
     } else {
         revise(store, options, &wanted, &rules)?
     };
-    tell(&plan, &reading, &rules, out)
+    let source = format!("{}: {} NICs", reading.provider, reading.nics.len());
+    Ok(Round { plan, notes, source, rules })
 }
 
 /// Plans on what is stored, and writes the plan in the same transaction.
@@ -178,32 +195,40 @@ fn stored(store: &Store) -> Result<Contents> {
     }
 }
 
-/// Says what was done. Answers the exit code.
-fn tell(plan: &Plan, reading: &Reading, rules: &Rules, out: &mut dyn Write) -> Result<u8> {
-    if plan.pools.is_empty() && plan.conflicts.is_empty() {
-        let count = reading.nics.len();
-        writeln!(out, "{}: {count} NICs, no address for pods", reading.provider)?;
+impl Round {
+    /// Whether there is more to say than there was after an earlier round.
+    fn is_news_after(&self, earlier: &Self) -> bool {
+        self.plan.revision != Revision::default()
+            || self.plan.conflicts != earlier.plan.conflicts
+            || self.notes != earlier.notes
     }
-    report::write(plan, rules.confirm, rules.now_unix_seconds, out)?;
-    for conflict in &plan.conflicts {
-        writeln!(io::stderr(), "ipamctl: {conflict}")?;
-    }
-    let mut is_held = false;
-    for pool in &plan.pools {
-        for lease in pool.fenced.iter().filter_map(|fenced| fenced.holder.as_ref()) {
+
+    /// Says what was done. Answers the exit code.
+    fn tell(&self, out: &mut dyn Write) -> Result<u8> {
+        let Self { plan, notes, source, rules } = self;
+        if plan.pools.is_empty() && plan.conflicts.is_empty() {
+            writeln!(out, "{source}, no address for pods")?;
+        }
+        report::write(plan, rules.confirm, rules.now_unix_seconds, out)?;
+        for line in notes.iter().chain(&plan.conflicts) {
+            writeln!(io::stderr(), "ipamctl: {line}")?;
+        }
+        let fenced = plan.pools.iter().flat_map(|pool| &pool.fenced);
+        let mut is_held = false;
+        for lease in fenced.filter_map(|fenced| fenced.holder.as_ref()) {
             is_held = true;
             writeln!(
                 io::stderr(),
-                "ipamctl: {} is held by {} and the cloud does not give it to this NIC: no frame \
+                "ipamctl: {} is held by {} and is not for pods of this NIC any more: no frame \
                  reaches it; start the pod anew",
                 lease.address,
                 report::holder_of(lease)
             )?;
         }
+        Ok(match (plan.conflicts.is_empty(), is_held) {
+            (false, _) => CONFLICT,
+            (true, true) => HELD,
+            (true, false) => 0,
+        })
     }
-    Ok(match (plan.conflicts.is_empty(), is_held) {
-        (false, _) => CONFLICT,
-        (true, true) => HELD,
-        (true, false) => 0,
-    })
 }

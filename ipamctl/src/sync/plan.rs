@@ -8,23 +8,14 @@
 //! often a fault than a wish.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
-use ipam_core::{
-    AddressRange, Family, Labels, Lease, NodeName, Pool, PoolName, PoolSpec, RangeSet, Reserved,
-    ReservedSpec,
-};
+use anyhow::Result;
+use ipam_core::{AddressRange, NodeName, Pool, PoolName, PoolSpec, RangeSet};
 use ipam_store::{Contents, Revision};
 
+use super::fence::{Fenced, Fences, is_ours, our_labels};
 use super::wanted::Wanted;
-
-/// Who made a document (Kubernetes, "Recommended Labels").
-const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-const SYNC: &str = "ipamctl-sync";
-/// When the addresses of a fence were missing first, in seconds of the wall clock.
-const GONE_SINCE: &str = "node-ipam/gone-since";
 
 /// What is decided apart from the reading.
 #[derive(Debug, Clone)]
@@ -57,7 +48,7 @@ pub(super) struct PoolPlan {
     pub(super) removed: RangeSet,
     /// The cloud tells them again.
     pub(super) given_back: RangeSet,
-    /// Not told any more, since when, by the wall clock. The lease is there if somebody holds it.
+    /// Not told any more.
     pub(super) fenced: Vec<Fenced>,
     /// Told for this NIC, and still in the pool of another.
     pub(super) waiting: RangeSet,
@@ -69,19 +60,6 @@ pub(super) enum Fate {
     Configured,
     Unchanged,
     Removed,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fenced {
-    pub(super) addresses: RangeSet,
-    pub(super) since_unix_seconds: u64,
-    pub(super) holder: Option<Lease>,
-}
-
-/// A fence that is stored: addresses, and since when they are missing.
-struct Fence<'a> {
-    document: &'a Reserved,
-    since: u64,
 }
 
 /// What becomes of a pool of ours, before anything is added.
@@ -114,7 +92,7 @@ pub(super) fn plan(wanted: &[Wanted], stored: &Contents, rules: &Rules) -> Resul
         .collect::<Result<BTreeMap<_, _>>>()?;
     let (ours, foreign): (Vec<&Pool>, Vec<&Pool>) =
         stored.pools.iter().partition(|pool| is_ours(pool.labels()));
-    let fences: Vec<Fence<'_>> = stored.reserved.iter().filter_map(fence).collect();
+    let fences = Fences::among(&stored.reserved);
     let held: RangeSet = stored.leases.iter().map(|lease| lease.address).collect();
     let kept: Vec<Kept<'_>> = ours
         .iter()
@@ -134,50 +112,36 @@ pub(super) fn plan(wanted: &[Wanted], stored: &Contents, rules: &Rules) -> Resul
     let gone = kept
         .iter()
         .fold(RangeSet::new(), |gone, one| gone.union(&one.gone.difference(&one.removed)));
-    plan.revise_fences(&gone, &fences, &stored.reserved, rules)?;
+    let now = rules.now_unix_seconds;
+    fences.revise(&gone, now, &mut plan.revision)?;
     for pool in &mut plan.pools {
         let Some(one) = kept.iter().find(|one| *one.pool.name() == pool.name) else { continue };
-        let fenced = fences.iter().fold(RangeSet::new(), |all, f| all.union(f.document.ips()));
         let told = one.pool.claimed().difference(&one.gone);
-        pool.given_back = fenced.intersection(&told);
-        pool.fenced = fenced_in(one, &fences, &stored.leases, rules);
+        pool.given_back = fences.addresses_at(u64::MAX).intersection(&told);
+        pool.fenced = fences.of_pool(&one.gone.difference(&one.removed), &stored.leases, now);
     }
     plan.pools.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(plan)
-}
-
-fn is_ours(labels: &Labels) -> bool {
-    labels.get(MANAGED_BY).is_some_and(|by| by == SYNC)
-}
-
-fn fence(document: &Reserved) -> Option<Fence<'_>> {
-    let since = document.labels().get(GONE_SINCE).filter(|_| is_ours(document.labels()))?;
-    Some(Fence { document, since: since.parse().ok()? })
 }
 
 /// What stays of a pool of ours.
 fn keep<'a>(
     pool: &'a Pool,
     target: Option<&Wanted>,
-    fences: &[Fence<'_>],
+    fences: &Fences<'_>,
     held: &RangeSet,
     rules: &Rules,
 ) -> Kept<'a> {
     let claimed = pool.claimed();
     let told = target.map(|wanted| &wanted.addresses);
     let gone = told.map_or_else(|| claimed.clone(), |told| claimed.difference(told));
-    let is_confirmed = |fence: &&Fence<'_>| {
-        fence.since.saturating_add(rules.confirm.as_secs()) <= rules.now_unix_seconds
-    };
-    let confirmed = fences.iter().filter(is_confirmed);
-    let confirmed = confirmed.fold(RangeSet::new(), |all, f| all.union(f.document.ips()));
+    let confirming = rules.now_unix_seconds.checked_sub(rules.confirm.as_secs());
+    let confirmed = confirming.map(|time| fences.addresses_at(time)).unwrap_or_default();
     // Of a pool that the cloud tells nothing of any more, nothing goes by itself.
     let tells_nothing = told.is_none_or(RangeSet::is_empty);
     let may_go = !tells_nothing || rules.prune;
-    let removed = match may_go {
-        true => gone.intersection(&confirmed).difference(held),
-        false => RangeSet::new(),
-    };
+    let removed =
+        if may_go { gone.intersection(&confirmed).difference(held) } else { RangeSet::new() };
     let is_removed = rules.prune && tells_nothing && removed == claimed;
     Kept { pool, gone, removed, is_removed }
 }
@@ -248,7 +212,7 @@ impl Plan {
             default: Some(true),
             ..PoolSpec::default()
         };
-        self.revision.put.pools.push(document(name, &spec)?.with_labels(labels([]))?);
+        self.revision.put.pools.push(document(name, &spec)?.with_labels(our_labels())?);
         self.pools.push(report);
         Ok(())
     }
@@ -300,47 +264,6 @@ impl Plan {
         let claimed = self.pools.iter().fold(claimed, |all, pool| all.union(&pool.added));
         (new.difference(&claimed), new.intersection(&claimed))
     }
-
-    /// Fences what is gone, each since it was missing first, and nothing else.
-    fn revise_fences(
-        &mut self,
-        gone: &RangeSet,
-        fences: &[Fence<'_>],
-        reserved: &[Reserved],
-        rules: &Rules,
-    ) -> Result<()> {
-        let mut new = gone.clone();
-        for fence in fences {
-            let left = fence.document.ips().intersection(gone);
-            new = new.difference(&left);
-            let name = fence.document.name();
-            if left.is_empty() {
-                self.revision.removed_reserved.push(name.clone());
-            } else if left != *fence.document.ips() {
-                let labels = fence.document.labels().clone();
-                self.revision.put.reserved.push(reservation(name.as_str(), &left, labels)?);
-            }
-        }
-        for family in [Family::V4, Family::V6] {
-            let of_family = new.ranges().iter().filter(|range| range.family() == family);
-            let addresses: RangeSet = of_family.copied().collect();
-            if addresses.is_empty() {
-                continue;
-            }
-            let since = rules.now_unix_seconds;
-            // Another of this very second, or a person's, keeps its name.
-            let name = (0..)
-                .map(|number| match number {
-                    0 => format!("cloud-gone-v{}-{since}", family.version()),
-                    number => format!("cloud-gone-v{}-{since}.{number}", family.version()),
-                })
-                .find(|name| reserved.iter().all(|one| one.name().as_str() != name))
-                .ok_or_else(|| anyhow!("no name is left for a fence"))?;
-            let labels = labels([(GONE_SINCE, since.to_string())]);
-            self.revision.put.reserved.push(reservation(&name, &addresses, labels)?);
-        }
-        Ok(())
-    }
 }
 
 impl PoolPlan {
@@ -362,63 +285,12 @@ fn overlap(other: &Pool, target: &Wanted) -> bool {
     one != two && (one.contains(&two) || two.contains(&one))
 }
 
-/// The fenced addresses of a pool: the held ones one by one, the others by the time since when.
-fn fenced_in(one: &Kept<'_>, fences: &[Fence<'_>], leases: &[Lease], rules: &Rules) -> Vec<Fenced> {
-    let mut left = one.gone.difference(&one.removed);
-    let mut since = BTreeMap::<u64, RangeSet>::new();
-    for fence in fences {
-        let here = fence.document.ips().intersection(&left);
-        left = left.difference(&here);
-        let known = since.entry(fence.since).or_default();
-        *known = known.union(&here);
-    }
-    let new = since.entry(rules.now_unix_seconds).or_default();
-    *new = new.union(&left);
-    let mut all = Vec::new();
-    for (since_unix_seconds, mut addresses) in since {
-        for lease in leases.iter().filter(|lease| addresses.contains(lease.address)) {
-            let address = single(lease.address);
-            all.push(Fenced {
-                addresses: address,
-                since_unix_seconds,
-                holder: Some(lease.clone()),
-            });
-        }
-        let held: RangeSet = leases.iter().map(|lease| lease.address).collect();
-        addresses = addresses.difference(&held);
-        if !addresses.is_empty() {
-            all.push(Fenced { addresses, since_unix_seconds, holder: None });
-        }
-    }
-    all
-}
-
-fn single(address: IpAddr) -> RangeSet {
-    RangeSet::from(AddressRange::from(address))
-}
-
-fn labels<const N: usize>(further: [(&str, String); N]) -> Labels {
-    let ours = (MANAGED_BY.to_owned(), SYNC.to_owned());
-    let further = further.into_iter().map(|(key, value)| (key.to_owned(), value));
-    std::iter::once(ours).chain(further).collect()
-}
-
-fn document(name: &PoolName, spec: &PoolSpec) -> Result<Pool> {
-    Ok(Pool::new(name.as_str(), spec)?)
-}
-
-fn reservation(name: &str, addresses: &RangeSet, labels: Labels) -> Result<Reserved> {
-    let spec = ReservedSpec { ip_version: None, ips: texts(addresses) };
-    Ok(Reserved::new(name, &spec)?.with_labels(labels)?)
-}
-
 fn texts(addresses: &RangeSet) -> Vec<String> {
     addresses.ranges().iter().map(ToString::to_string).collect()
 }
 
-/// The fences among reservations, for who shows them: addresses and since when.
-pub(crate) fn gone_since(reserved: &Reserved) -> Option<u64> {
-    fence(reserved).map(|fence| fence.since)
+fn document(name: &PoolName, spec: &PoolSpec) -> Result<Pool> {
+    Ok(Pool::new(name.as_str(), spec)?)
 }
 
 #[cfg(test)]

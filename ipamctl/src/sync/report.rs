@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::Result;
 use ipam_core::Lease;
 
-use super::plan::{Fate, Fenced, Plan, PoolPlan};
+use super::fence::Fenced;
+use super::plan::{Fate, Plan, PoolPlan};
 
 /// Writes one line a pool, and below it one line for what was added (+), removed (-), fenced (~),
 /// given back (=) or waits (?).

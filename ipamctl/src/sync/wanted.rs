@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result, bail};
 use cloud::{MacAddr, Nic, Reading};
-use cni_net::Link;
+use cni_net::{Link, Netlink};
 use ipam_core::{AddressRange, NetworkRef, PoolName, RangeSet};
 use ipnet::IpNet;
 
@@ -16,7 +16,8 @@ pub(super) struct Wanted {
     pub(super) mac: MacAddr,
     pub(super) subnet: IpNet,
     pub(super) gateway: Option<IpAddr>,
-    /// Everything that the cloud gave for pods: never a primary address. May be empty.
+    /// Everything that the cloud gave for pods: never a primary address, and none that the node has
+    /// itself. May be empty.
     pub(super) addresses: RangeSet,
     /// The network that uses the NIC; `None` if nothing is to be added.
     pub(super) network: Option<NetworkRef>,
@@ -33,19 +34,42 @@ impl Wanted {
     }
 }
 
+/// What the node is, as far as the cloud does not tell.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Node {
+    pub(super) links: Vec<Link>,
+    /// The addresses on its own links. Of the IPv6 addresses of a NIC, which know no primary one, it
+    /// has taken one for itself; and some distributions put every secondary address on the NIC.
+    pub(super) own: RangeSet,
+}
+
+impl Node {
+    /// The node that this process is in.
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub(super) fn look() -> cni_net::Result<Self> {
+        let mut netlink = Netlink::open()?;
+        let links = netlink.links()?;
+        let own = netlink.all_addresses()?.into_iter().map(|(_, address)| address.addr());
+        Ok(Self { links, own: own.collect() })
+    }
+}
+
 /// What the NICs of a reading ask for, and one line for each NIC that is left out.
 pub(super) fn wanted(
     reading: &Reading,
     settings: &Settings,
-    links: &[Link],
+    node: &Node,
 ) -> Result<(Vec<Wanted>, Vec<String>)> {
-    settings.check_nics(reading, links)?;
+    settings.check_nics(reading, &node.links)?;
     let primaries: RangeSet =
         reading.nics.iter().filter_map(|nic| nic.primary).map(IpAddr::from).collect();
+    let taken = primaries.union(&node.own);
     let mut all = Vec::new();
     let mut notes = Vec::new();
     for nic in &reading.nics {
-        let interface = interface(nic.mac, links)?;
+        let interface = interface(nic.mac, &node.links)?;
         let network = match settings.choice(nic, interface) {
             Choice::Network(network) => Some(network),
             Choice::Ignored => None,
@@ -59,7 +83,16 @@ pub(super) fn wanted(
             }
         };
         for (subnet, gateway) in subnets(nic) {
-            let addresses = addresses_in(nic, subnet).difference(&primaries);
+            let given = addresses_in(nic, subnet);
+            let on_node = given.intersection(&node.own).difference(&primaries);
+            // Of IPv6 that is as it should be.
+            if subnet.addr().is_ipv4() && !on_node.is_empty() {
+                let mac = nic.mac;
+                notes.push(format!(
+                    "{on_node} of NIC {mac} is on a link of this node: it is not for pods"
+                ));
+            }
+            let addresses = given.difference(&taken);
             let network = network.clone();
             all.push(Wanted { mac: nic.mac, subnet, gateway, addresses, network });
         }
@@ -129,6 +162,34 @@ mod tests {
         assert_eq!(interface("02:00:00:00:00:01".parse().unwrap(), &links).unwrap(), None);
         let error = interface(mac, &[link("a", None), link("b", None)]).unwrap_err().to_string();
         assert!(error.starts_with("links a, b all have MAC"), "{error}");
+    }
+
+    #[test]
+    fn what_the_node_has_itself_is_not_for_pods() {
+        let nic = Nic {
+            mac: "00:16:3e:ac:c7:b7".parse().unwrap(),
+            id: "eni-1".to_owned(),
+            primary: "10.0.0.5".parse().ok(),
+            secondary: vec!["10.0.0.7".parse().unwrap(), "10.0.0.8".parse().unwrap()],
+            ipv6: vec!["fd00::7".parse().unwrap(), "fd00::8".parse().unwrap()],
+            prefixes: Vec::new(),
+            subnet_v4: "10.0.0.0/24".parse().ok(),
+            subnet_v6: "fd00::/64".parse().ok(),
+            gateway_v4: None,
+            gateway_v6: None,
+        };
+        let reading = Reading { provider: cloud::ProviderName::Aws, nics: vec![nic] };
+        let own = "10.0.0.5,10.0.0.8,fd00::7".parse().unwrap();
+        let node = Node { links: vec![link("eth0", None)], own };
+        let settings = Settings::new(&super::super::Options::default()).unwrap();
+        let (wanted, notes) = wanted(&reading, &settings, &node).unwrap();
+        let addresses: Vec<String> =
+            wanted.iter().map(|wanted| wanted.addresses.to_string()).collect();
+        assert_eq!(addresses, ["10.0.0.7", "fd00::8"]);
+        assert_eq!(
+            notes,
+            ["10.0.0.8 of NIC 00:16:3e:ac:c7:b7 is on a link of this node: it is not for pods"]
+        );
     }
 
     #[test]

@@ -1,10 +1,12 @@
+use std::net::IpAddr;
+
 use cloud::{MacAddr, Nic, ProviderName, Reading};
-use ipam_core::{Attachment, Stamp};
+use ipam_core::{Attachment, Lease, Stamp};
 use proptest::prelude::*;
 
 use super::*;
 use crate::sync::settings::Settings;
-use crate::sync::wanted::wanted;
+use crate::sync::wanted::{Node, wanted};
 
 const NICS: [&str; 2] = ["00:16:3e:00:00:01", "00:16:3e:00:00:02"];
 
@@ -34,7 +36,7 @@ fn wanted_of(nics: &[Nic]) -> Vec<Wanted> {
     };
     let settings = Settings::new(&options).unwrap();
     let reading = Reading { provider: ProviderName::Aws, nics: nics.to_vec() };
-    wanted(&reading, &settings, &[]).unwrap().0
+    wanted(&reading, &settings, &Node::default()).unwrap().0
 }
 
 fn rules(now_unix_seconds: u64) -> Rules {
