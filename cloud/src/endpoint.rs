@@ -20,6 +20,10 @@ impl Endpoint {
         Self(SocketAddr::new(address, HTTP))
     }
 
+    pub(crate) const fn socket(self) -> SocketAddr {
+        self.0
+    }
+
     /// The URL of a path, which has no slash in front.
     pub(crate) fn url(self, path: &str) -> String {
         format!("{self}/{path}")

@@ -29,6 +29,7 @@ mod aws;
 mod endpoint;
 mod error;
 mod folder;
+mod http;
 mod list;
 mod nic;
 mod provider;

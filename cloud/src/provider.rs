@@ -155,7 +155,8 @@ fn aws(options: Options) -> Aws<Http> {
 }
 
 fn session(options: &Options, usual: Endpoint, dialect: Dialect) -> Session<Http> {
-    Session::new(Http::new(), options.endpoint.unwrap_or(usual), dialect)
+    let endpoint = options.endpoint.unwrap_or(usual);
+    Session::new(Http::new(endpoint), endpoint, dialect)
 }
 
 /// The provider whose machine this is: by what the firmware says, else by who answers. With an

@@ -1,9 +1,12 @@
 //! One HTTP exchange, and the time: what the outside world is to a session.
 
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ureq::{Agent, Error as HttpError};
+use crate::endpoint::Endpoint;
+use crate::http;
 
 /// The most bytes of a body that are read. The longest true one, the addresses of a NIC, has some
 /// thousands.
@@ -51,57 +54,72 @@ pub(crate) trait Transport {
     fn pause(&self, length: Duration);
 }
 
-/// HTTP/1.1 over TCP.
+/// HTTP/1.1 over TCP, a connection for each exchange. The environment has no say in it: no proxy, no
+/// names. A redirect is an answer like others.
 #[derive(Debug)]
 pub(crate) struct Http {
-    agent: Agent,
+    endpoint: Endpoint,
     began: Instant,
 }
 
 impl Http {
-    pub(crate) fn new() -> Self {
-        let config = Agent::config_builder()
-            // The service is on the link: what the environment says about proxies is for others.
-            .proxy(None)
-            // A redirect leads away from the one address that is to be believed.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            // A connection that the service has closed meanwhile would look like a failure.
-            .max_idle_connections(0)
-            .build();
-        Self { agent: config.into(), began: Instant::now() }
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, began: Instant::now() }
     }
+
+    fn converse(&self, question: &Question<'_>) -> io::Result<Result<Answer, NoAnswer>> {
+        let end = Instant::now() + question.timeout;
+        let mut stream = TcpStream::connect_timeout(&self.endpoint.socket(), question.timeout)?;
+        stream.set_write_timeout(Some(left(end)?))?;
+        stream.write_all(head(self.endpoint, question).as_bytes())?;
+        let mut bytes = Vec::new();
+        let mut part = [0; 8 << 10];
+        loop {
+            stream.set_read_timeout(Some(left(end)?))?;
+            let length = match stream.read(&mut part) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                // What a socket says whose time is over.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return Err(ErrorKind::TimedOut.into());
+                }
+                other => other?,
+            };
+            bytes.extend_from_slice(&part[..length]);
+            match http::answer(&bytes, length == 0) {
+                Ok(None) => {}
+                Ok(Some(answer)) => return Ok(Ok(answer)),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+    }
+}
+
+/// The time until the end, of which there is some.
+fn left(end: Instant) -> io::Result<Duration> {
+    let left = end.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+/// The request, without a body.
+fn head(endpoint: Endpoint, question: &Question<'_>) -> String {
+    let base = endpoint.to_string();
+    let host = base.strip_prefix("http://").unwrap_or_default();
+    let path = question.url.strip_prefix(&base).unwrap_or("/");
+    let (method, length) = match question.method {
+        Method::Get => ("GET", ""),
+        Method::Put => ("PUT", "Content-Length: 0\r\n"),
+    };
+    let header = question.header.map(|(name, value)| format!("{name}: {value}\r\n"));
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: node-ipam\r\nAccept: */*\r\n\
+         Connection: close\r\n{length}{}\r\n",
+        header.unwrap_or_default()
+    )
 }
 
 impl Transport for Http {
     fn exchange(&self, question: &Question<'_>) -> Result<Answer, NoAnswer> {
-        let Question { method, url, header, timeout } = *question;
-        let failed = |error: &HttpError| NoAnswer::Failed(error.to_string());
-        let sent = match method {
-            Method::Get => {
-                let mut request = self.agent.get(url);
-                if let Some((name, value)) = header {
-                    request = request.header(name, value);
-                }
-                request.config().timeout_global(Some(timeout)).build().call()
-            }
-            Method::Put => {
-                let mut request = self.agent.put(url);
-                if let Some((name, value)) = header {
-                    request = request.header(name, value);
-                }
-                request.config().timeout_global(Some(timeout)).build().send_empty()
-            }
-        };
-        let mut response = sent.map_err(|error| failed(&error))?;
-        let status = response.status().as_u16();
-        let limit = LONGEST_BODY as u64;
-        match response.body_mut().with_config().limit(limit).read_to_vec() {
-            Ok(body) => Ok(Answer { status, body }),
-            Err(HttpError::BodyExceedsLimit(_)) => Err(NoAnswer::TooLong),
-            Err(error) => Err(failed(&error)),
-        }
+        self.converse(question).unwrap_or_else(|error| Err(NoAnswer::Failed(error.to_string())))
     }
 
     fn now(&self) -> Duration {
@@ -110,5 +128,28 @@ impl Transport for Http {
 
     fn pause(&self, length: Duration) {
         thread::sleep(length);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_these_bytes() {
+        let endpoint: Endpoint = "http://127.0.0.1:81".parse().unwrap();
+        let question = |method, header| Question {
+            method,
+            url: "http://127.0.0.1:81/latest/mac",
+            header,
+            timeout: Duration::from_secs(1),
+        };
+        assert_eq!(
+            head(endpoint, &question(Method::Get, Some(("X-Token", "t")))),
+            "GET /latest/mac HTTP/1.1\r\nHost: 127.0.0.1:81\r\nUser-Agent: node-ipam\r\n\
+             Accept: */*\r\nConnection: close\r\nX-Token: t\r\n\r\n"
+        );
+        let put = head(endpoint, &question(Method::Put, None));
+        assert!(put.starts_with("PUT /latest/mac ") && put.ends_with("Content-Length: 0\r\n\r\n"));
     }
 }
