@@ -40,6 +40,7 @@ mod lab;
 pub mod load_balancer;
 mod mac;
 mod meter;
+pub mod metadata;
 mod namespace;
 mod nat;
 mod node;

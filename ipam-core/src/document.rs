@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::labels::LabelSelector;
+use crate::labels::{LabelSelector, Labels, or_default};
+use crate::pool::Pool;
+use crate::reserved::Reserved;
 
 /// `apiVersion` of the documents that are read.
 pub const API_VERSION: &str = "spiderpool.spidernet.io/v2beta1";
@@ -16,7 +18,7 @@ pub const POOL_KIND: &str = "SpiderIPPool";
 /// `kind` of a document of reserved addresses.
 pub const RESERVED_KIND: &str = "SpiderReservedIP";
 
-/// A `SpiderIPPool` document. Unknown fields of `metadata` and a `status` are ignored, as the
+/// A `SpiderIPPool` document. Further fields of `metadata` and a `status` are ignored, as the
 /// output of `kubectl get -o yaml` has both; unknown fields of `spec` are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -35,15 +37,24 @@ pub struct PoolDocument {
 }
 
 impl PoolDocument {
-    /// The document of a pool with this name and content.
+    /// The document of a pool with this name and content, without labels.
     pub fn new(name: String, spec: PoolSpec) -> Self {
         Self {
             api_version: API_VERSION.into(),
             kind: POOL_KIND.into(),
-            metadata: Metadata { name },
+            metadata: Metadata { name, labels: Labels::new() },
             spec,
             status: serde::de::IgnoredAny,
         }
+    }
+}
+
+impl From<&Pool> for PoolDocument {
+    /// The document that gives this pool again, in canonical form.
+    fn from(pool: &Pool) -> Self {
+        let mut document = Self::new(pool.name().as_str().into(), pool.spec());
+        document.metadata.labels.clone_from(pool.labels());
+        document
     }
 }
 
@@ -52,6 +63,9 @@ impl PoolDocument {
 pub struct Metadata {
     /// The pool's name.
     pub name: String,
+    /// Who made the document, and the like: kept, and of no effect on decisions.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
 }
 
 /// A `SpiderReservedIP` document: addresses that no pool hands out.
@@ -72,15 +86,24 @@ pub struct ReservedDocument {
 }
 
 impl ReservedDocument {
-    /// The document of a reservation with this name.
+    /// The document of a reservation with this name, without labels.
     pub fn new(name: String, spec: ReservedSpec) -> Self {
         Self {
             api_version: API_VERSION.into(),
             kind: RESERVED_KIND.into(),
-            metadata: Metadata { name },
+            metadata: Metadata { name, labels: Labels::new() },
             spec,
             status: serde::de::IgnoredAny,
         }
+    }
+}
+
+impl From<&Reserved> for ReservedDocument {
+    /// The document that gives this reservation again, in canonical form.
+    fn from(reserved: &Reserved) -> Self {
+        let mut document = Self::new(reserved.name().as_str().into(), reserved.spec());
+        document.metadata.labels.clone_from(reserved.labels());
+        document
     }
 }
 
@@ -116,7 +139,8 @@ pub struct PoolSpec {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub exclude_ips: Vec<String>,
-    /// The next hop of the pod's default route; no default route without it.
+    /// The next hop of the pod's default route, in `subnet` or an IPv6 link-local address; no
+    /// default route without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
     /// Further routes of the pod.

@@ -7,6 +7,8 @@ use core::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::violation::{Violation, Violations};
+
 /// The labels of a pod, namespace or node.
 pub type Labels = BTreeMap<String, String>;
 
@@ -36,7 +38,7 @@ pub struct LabelSelectorRequirement {
 }
 
 /// A `null` is as good as absent.
-fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de> + Default,
@@ -159,6 +161,15 @@ impl fmt::Display for Selector {
             }
         }
         Ok(())
+    }
+}
+
+/// Notes the labels of a document's metadata that Kubernetes would refuse.
+pub(crate) fn note_labels(broken: &mut Violations, labels: &Labels) {
+    for (key, value) in labels {
+        if let Some(rule) = label_fault(key, value) {
+            broken.push(Violation::new(&alloc::format!("metadata.labels[{key:?}]"), value, rule));
+        }
     }
 }
 

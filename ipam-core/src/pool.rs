@@ -10,8 +10,8 @@ use core::str::FromStr;
 use ipnet::IpNet;
 
 use crate::addr::Family;
-use crate::document::{PoolSpec, RouteSpec};
-use crate::labels::{LabelSelector, Selector};
+use crate::document::{PoolDocument, PoolSpec, RouteSpec};
+use crate::labels::{LabelSelector, Labels, Selector, note_labels};
 use crate::owner::{NamespaceName, NetworkRef, NodeName, PoolName};
 use crate::range::AddressRange;
 use crate::range_set::RangeSet;
@@ -32,11 +32,12 @@ pub struct Route {
 /// A valid pool.
 ///
 /// Guarantees: the subnet has no host bits; every address, exclusion, gateway and next hop lies
-/// in it; [`Pool::assignable`] holds neither the gateway, nor a network or broadcast address
+/// in it, but for a gateway that is an IPv6 link-local address; [`Pool::assignable`] holds neither the gateway, nor a network or broadcast address
 /// (IPv4 up to /30), nor the subnet-router anycast address (IPv6, RFC 4291 §2.6.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
     name: PoolName,
+    labels: Labels,
     subnet: IpNet,
     ips: RangeSet,
     excluded: RangeSet,
@@ -70,7 +71,7 @@ impl Pool {
         let gateway = spec
             .gateway
             .as_ref()
-            .and_then(|text| broken.note("spec.gateway", text, parse_in_subnet(text, subnet)));
+            .and_then(|text| broken.note("spec.gateway", text, parse_gateway(text, subnet)));
         let routes = parse_routes(&mut broken, &spec.routes, subnet);
         let nodes = parse_names(&mut broken, "spec.nodeName", &spec.node_name);
         let networks = parse_names(&mut broken, "spec.multusName", &spec.multus_name);
@@ -98,6 +99,7 @@ impl Pool {
                 let assignable = ips.difference(&excluded).difference(&edges);
                 Ok(Self {
                     name,
+                    labels: Labels::new(),
                     subnet,
                     ips,
                     excluded,
@@ -117,6 +119,17 @@ impl Pool {
             }
             _ => Err(broken),
         }
+    }
+
+    /// The same pool with the `metadata.labels` of its document.
+    ///
+    /// # Errors
+    ///
+    /// Every label that Kubernetes would refuse.
+    pub fn with_labels(self, labels: Labels) -> Result<Self, Violations> {
+        let mut broken = Violations::default();
+        note_labels(&mut broken, &labels);
+        broken.into_result().map(|()| Self { labels, ..self })
     }
 
     /// The document's content that gives this pool again, in canonical form.
@@ -163,6 +176,11 @@ impl Pool {
     /// The pool's name.
     pub fn name(&self) -> &PoolName {
         &self.name
+    }
+
+    /// `metadata.labels` of its document. No decision looks at them.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
     }
 
     /// The family of all its addresses.
@@ -261,6 +279,16 @@ impl Pool {
     }
 }
 
+impl TryFrom<&PoolDocument> for Pool {
+    type Error = Violations;
+
+    /// The pool that the document describes; `apiVersion` and `kind` are for the caller.
+    fn try_from(document: &PoolDocument) -> Result<Self, Violations> {
+        let labels = document.metadata.labels.clone();
+        Self::new(&document.metadata.name, &document.spec)?.with_labels(labels)
+    }
+}
+
 fn parse_subnet(text: &str) -> Result<IpNet, String> {
     let subnet: IpNet =
         text.parse().map_err(|_| "it must be a CIDR, as in 172.31.192.0/20".to_string())?;
@@ -276,6 +304,17 @@ fn parse_in_subnet(text: &str, subnet: Option<IpNet>) -> Result<IpAddr, String> 
     match subnet {
         Some(subnet) if !subnet.contains(&address) => Err(outside(subnet)),
         _ => Ok(address),
+    }
+}
+
+/// An IPv6 router may be known by its link-local address alone (RFC 4861 §6.1.2), as the one of an
+/// AWS subnet is.
+fn parse_gateway(text: &str, subnet: Option<IpNet>) -> Result<IpAddr, String> {
+    match (text.parse(), subnet) {
+        (Ok(IpAddr::V6(gateway)), Some(IpNet::V6(_))) if gateway.is_unicast_link_local() => {
+            Ok(gateway.into())
+        }
+        _ => parse_in_subnet(text, subnet),
     }
 }
 

@@ -3,7 +3,8 @@
 use alloc::string::ToString;
 
 use crate::addr::Family;
-use crate::document::ReservedSpec;
+use crate::document::{ReservedDocument, ReservedSpec};
+use crate::labels::{Labels, note_labels};
 use crate::owner::PoolName;
 use crate::pool::MOST_RANGES;
 use crate::range::AddressRange;
@@ -14,6 +15,7 @@ use crate::violation::{Violation, Violations};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reserved {
     name: PoolName,
+    labels: Labels,
     ips: RangeSet,
 }
 
@@ -55,9 +57,22 @@ impl Reserved {
             ranges.push(range);
         }
         match name {
-            Some(name) if broken.is_empty() => Ok(Self { name, ips: ranges.into_iter().collect() }),
+            Some(name) if broken.is_empty() => {
+                Ok(Self { name, labels: Labels::new(), ips: ranges.into_iter().collect() })
+            }
             _ => Err(broken),
         }
+    }
+
+    /// The same reservation with the `metadata.labels` of its document.
+    ///
+    /// # Errors
+    ///
+    /// Every label that Kubernetes would refuse.
+    pub fn with_labels(self, labels: Labels) -> Result<Self, Violations> {
+        let mut broken = Violations::default();
+        note_labels(&mut broken, &labels);
+        broken.into_result().map(|()| Self { labels, ..self })
     }
 
     /// The document's content that gives this reservation again, in canonical form.
@@ -74,9 +89,24 @@ impl Reserved {
         &self.name
     }
 
+    /// `metadata.labels` of its document. No decision looks at them.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
     /// The addresses.
     pub fn ips(&self) -> &RangeSet {
         &self.ips
+    }
+}
+
+impl TryFrom<&ReservedDocument> for Reserved {
+    type Error = Violations;
+
+    /// The reservation that the document describes; `apiVersion` and `kind` are for the caller.
+    fn try_from(document: &ReservedDocument) -> Result<Self, Violations> {
+        let labels = document.metadata.labels.clone();
+        Self::new(&document.metadata.name, &document.spec)?.with_labels(labels)
     }
 }
 

@@ -189,6 +189,51 @@ fn affinities_read_back() {
 }
 
 #[test]
+fn labels_are_kept_and_judged_as_kubernetes_does() {
+    let text = r#"{"apiVersion":"a","kind":"k","metadata":{"name":"p","uid":"u",
+        "labels":{"app.kubernetes.io/managed-by":"x"},"annotations":{"y":"z"}},
+        "spec":{"subnet":"10.0.0.0/24"}}"#;
+    let document: PoolDocument = serde_json::from_str(text).unwrap();
+    let pool = Pool::try_from(&document).unwrap();
+    assert_eq!(pool.labels()["app.kubernetes.io/managed-by"], "x");
+    let again = PoolDocument::from(&pool);
+    assert_eq!(again.metadata, document.metadata);
+    assert_eq!(Pool::try_from(&again).unwrap(), pool);
+    let without = Pool::new("p", &pool.spec()).unwrap();
+    assert_ne!(without, pool, "a document without them takes them away");
+    assert!(!serde_json::to_string(&PoolDocument::from(&without)).unwrap().contains("labels"));
+    let document: PoolDocument =
+        serde_json::from_str(&text.replace(r#":"x"}"#, r#":"x y"}"#)).unwrap();
+    let error = Pool::try_from(&document).unwrap_err().to_string();
+    assert!(error.contains("metadata.labels[\"app.kubernetes.io/managed-by\"]"), "{error}");
+    let none: PoolDocument =
+        serde_json::from_str(&text.replace(r#"{"app.kubernetes.io/managed-by":"x"}"#, "null"))
+            .unwrap();
+    assert_eq!(Pool::try_from(&none).unwrap(), without);
+}
+
+#[test]
+fn a_router_may_be_known_by_its_link_local_address() {
+    let spec = |subnet: &str, gateway: &str| PoolSpec {
+        subnet: subnet.into(),
+        gateway: Some(gateway.into()),
+        ..PoolSpec::default()
+    };
+    let pool = Pool::new("p", &spec("2600::/64", "fe80:ec2::1")).unwrap();
+    assert_eq!(pool.gateway(), "fe80:ec2::1".parse().ok());
+    assert_eq!(Pool::new("p", &pool.spec()).unwrap(), pool);
+    for (subnet, gateway) in [
+        ("10.0.0.0/24", "169.254.1.1"),
+        ("10.0.0.0/24", "fe80::1"),
+        ("2600::/64", "fec0::1"),
+        ("2600::/64", "2601::1"),
+    ] {
+        let error = Pool::new("p", &spec(subnet, gateway)).unwrap_err().to_string();
+        assert!(error.contains("it must lie in the subnet"), "{error}");
+    }
+}
+
+#[test]
 fn every_field_of_the_peers_document_is_read() {
     let document: PoolDocument = serde_json::from_str(
         r#"{"apiVersion":"spiderpool.spidernet.io/v2beta1","kind":"SpiderIPPool",

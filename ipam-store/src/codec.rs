@@ -206,28 +206,28 @@ pub(crate) fn decode_wiring(bytes: &[u8]) -> Result<String, CodecError> {
 
 /// A pool is kept as the JSON of its document: what was applied can be read back with any tool.
 pub(crate) fn encode_pool(pool: &Pool) -> Vec<u8> {
-    let document = PoolDocument::new(pool.name().to_string(), pool.spec());
-    let json = serde_json::to_string(&document).expect("a document of strings is JSON");
+    let json =
+        serde_json::to_string(&PoolDocument::from(pool)).expect("a document of strings is JSON");
     seal(POOL_1, &json)
 }
 
 pub(crate) fn decode_pool(bytes: &[u8]) -> Result<Pool, CodecError> {
     let json: String = open(POOL_1, bytes)?;
     let document: PoolDocument = serde_json::from_str(&json).map_err(content)?;
-    Pool::new(&document.metadata.name, &document.spec).map_err(content)
+    Pool::try_from(&document).map_err(content)
 }
 
 /// Kept like a pool, as the JSON of its document.
 pub(crate) fn encode_reserved(reserved: &Reserved) -> Vec<u8> {
-    let document = ReservedDocument::new(reserved.name().to_string(), reserved.spec());
-    let json = serde_json::to_string(&document).expect("a document of strings is JSON");
+    let json = serde_json::to_string(&ReservedDocument::from(reserved))
+        .expect("a document of strings is JSON");
     seal(RESERVED_1, &json)
 }
 
 pub(crate) fn decode_reserved(bytes: &[u8]) -> Result<Reserved, CodecError> {
     let json: String = open(RESERVED_1, bytes)?;
     let document: ReservedDocument = serde_json::from_str(&json).map_err(content)?;
-    Reserved::new(&document.metadata.name, &document.spec).map_err(content)
+    Reserved::try_from(&document).map_err(content)
 }
 
 fn seal<R: Encode>(kind: u8, record: &R) -> Vec<u8> {

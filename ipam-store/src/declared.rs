@@ -7,10 +7,9 @@ use std::io;
 use std::path::Path;
 
 use ipam_core::{
-    Change, POOL_KIND, Pool, PoolDocument, PoolName, Rejection, Reserved, ReservedDocument,
+    Change, Lease, POOL_KIND, Pool, PoolDocument, PoolName, Rejection, Reserved, ReservedDocument,
 };
 
-use crate::contents::Contents;
 use crate::durable::{io_error, replace};
 use crate::error::Error;
 
@@ -47,10 +46,15 @@ impl Declared {
         Self { pools: pools.into_iter().collect(), reserved: Vec::new() }
     }
 
-    /// What applying this to a store changes, and what is declared then.
-    pub(crate) fn merge(&self, stored: &Contents) -> Result<(Changes, Self), Vec<Rejection>> {
-        let pools = ipam_core::apply(&stored.pools, &self.pools, &stored.leases)?;
-        let mut merged = Self { pools: stored.pools.clone(), reserved: stored.reserved.clone() };
+    /// What applying this to pools and reserved addresses changes, while leases are held, and what
+    /// is declared then.
+    pub(crate) fn merge(
+        &self,
+        stored: Self,
+        leases: &[Lease],
+    ) -> Result<(Changes, Self), Vec<Rejection>> {
+        let pools = ipam_core::apply(&stored.pools, &self.pools, leases)?;
+        let mut merged = stored;
         for pool in &self.pools {
             put(&mut merged.pools, pool, Pool::name);
         }
@@ -78,24 +82,18 @@ impl Declared {
         let value: serde_json::Value = serde_json::from_str(document).map_err(|e| text(&e))?;
         if value["kind"] == POOL_KIND {
             let document: PoolDocument = serde_json::from_value(value).map_err(|e| text(&e))?;
-            let pool = Pool::new(&document.metadata.name, &document.spec);
-            self.pools.push(pool.map_err(|e| text(&e))?);
+            self.pools.push(Pool::try_from(&document).map_err(|e| text(&e))?);
         } else {
             let document: ReservedDocument = serde_json::from_value(value).map_err(|e| text(&e))?;
-            let reserved = Reserved::new(&document.metadata.name, &document.spec);
-            self.reserved.push(reserved.map_err(|e| text(&e))?);
+            self.reserved.push(Reserved::try_from(&document).map_err(|e| text(&e))?);
         }
         Ok(())
     }
 
     fn text(&self) -> String {
-        let pools = self.pools.iter().map(|pool| {
-            serde_json::to_string(&PoolDocument::new(pool.name().to_string(), pool.spec()))
-        });
-        let reserved = self.reserved.iter().map(|reserved| {
-            let name = reserved.name().to_string();
-            serde_json::to_string(&ReservedDocument::new(name, reserved.spec()))
-        });
+        let pools = self.pools.iter().map(|pool| serde_json::to_string(&PoolDocument::from(pool)));
+        let reserved = self.reserved.iter();
+        let reserved = reserved.map(|one| serde_json::to_string(&ReservedDocument::from(one)));
         pools.chain(reserved).fold(String::new(), |text, document| {
             let document = document.expect("a document of strings is JSON");
             format!("{text}{SEPARATOR}{document}\n")

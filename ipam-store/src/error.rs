@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipam_core::{NotDecided, Refused, Rejection};
+use ipam_core::{Attachment, NotDecided, PoolName, Refused, Rejection};
 
 use crate::fault::Fault;
 
@@ -196,6 +197,16 @@ pub enum ApplyError {
     /// The pools break rules together or against what is stored: correct the documents.
     #[error("{}", Rejections(.0))]
     Rejected(Vec<Rejection>),
+    /// A pool was to be removed while somebody holds one of its addresses: release it first.
+    #[error("pool {pool} cannot be removed: {address} is held by {holder}: release it first")]
+    Held {
+        /// The pool.
+        pool: PoolName,
+        /// The first address that is held.
+        address: IpAddr,
+        /// Who holds it.
+        holder: Attachment,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] Error),
@@ -203,20 +214,19 @@ pub enum ApplyError {
 
 /// Why documents were not applied, inside a transaction.
 pub(crate) enum Unapplied {
-    Rejected(Vec<Rejection>),
-    Store(Error),
+    Apply(ApplyError),
     Fault(Fault),
 }
 
-impl From<Vec<Rejection>> for Unapplied {
-    fn from(rejections: Vec<Rejection>) -> Self {
-        Self::Rejected(rejections)
+impl From<ApplyError> for Unapplied {
+    fn from(error: ApplyError) -> Self {
+        Self::Apply(error)
     }
 }
 
 impl From<Error> for Unapplied {
     fn from(error: Error) -> Self {
-        Self::Store(error)
+        Self::Apply(error.into())
     }
 }
 

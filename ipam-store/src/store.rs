@@ -19,7 +19,7 @@ use crate::database::{Location, Opened, begin};
 use crate::declared::{Changes, Declared};
 use crate::disk::Growth;
 use crate::durable::{create_directory, io_error, is_there, rename};
-use crate::error::{AllocateError, ApplyError, Error, Unapplied, Undecided};
+use crate::error::{AllocateError, ApplyError, Error, Undecided};
 use crate::fault::{Fault, Outcome};
 use crate::group::Scope;
 use crate::migrate::depart;
@@ -174,47 +174,6 @@ impl Store {
     /// [`Error::needs_rebuild`] if there was a store and it has to be rebuilt first.
     pub fn apply(&self, wanted: &Declared) -> Result<Changes, ApplyError> {
         self.apply_where(wanted, &[])
-    }
-
-    /// As [`Self::apply`], on a node where addresses may be in use already: these leases are held
-    /// from the moment at which a pool has their addresses, unless somebody else holds them.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::apply`].
-    pub fn apply_where(&self, wanted: &Declared, found: &[Lease]) -> Result<Changes, ApplyError> {
-        create_directory(&self.location.directory)?;
-        let lock = self.location.lock()?;
-        let is_new = !is_there(&self.location.file())? && !is_there(&self.location.declared())?;
-        if is_new {
-            // Documents that break a rule must not leave an empty store behind.
-            let contents = Contents::default();
-            let (changes, merged) = wanted.merge(&contents).map_err(ApplyError::Rejected)?;
-            let contents = Contents::from(merged.clone()).holding(found);
-            self.location.create(&lock, &merged, |register| contents.write(register))?;
-            return Ok(changes);
-        }
-        let opened = self.location.open_locked(lock, Growth::Blocks)?;
-        let declared = self.location.declared();
-        let outcome = self.transact(&opened, |register, _| {
-            let (changes, merged) = wanted.merge(&register.contents()?)?;
-            // Before the commit: if it fails, the file says more than is stored, and a rebuild
-            // brings what the operator wanted.
-            merged.write(&declared)?;
-            let is_different = changes.are_some();
-            if is_different {
-                register.declare(&merged)?;
-                for lease in found {
-                    register.adopt(lease, |_| false)?;
-                }
-            }
-            Ok::<_, Unapplied>(Done { answer: changes, changed: is_different })
-        });
-        outcome.map_err(|error| match error {
-            Unapplied::Rejected(rejections) => ApplyError::Rejected(rejections),
-            Unapplied::Store(error) => error.into(),
-            Unapplied::Fault(fault) => fault.at("write to", opened.path()).into(),
-        })
     }
 
     /// Hands out the addresses that [`ipam_core::decide`] chooses for the demand, all or none.

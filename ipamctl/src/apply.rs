@@ -60,7 +60,7 @@ pub(crate) fn run(
 
 /// The leases of addresses that are in use without being held: this node may have had a store
 /// before, or pods of another allocator.
-fn in_use(store: &Store, sources: &Sources, wanted: &Declared) -> Result<Vec<Lease>> {
+pub(crate) fn in_use(store: &Store, sources: &Sources, wanted: &Declared) -> Result<Vec<Lease>> {
     let (pools, held) = match store.contents() {
         Ok(contents) => (contents.pools, contents.leases),
         Err(Error::Missing { .. }) => (Vec::new(), Vec::new()),

@@ -120,7 +120,7 @@ impl Documents {
         };
         let warnings = document.spec.warnings();
         self.warnings.extend(warnings.iter().map(|text| format!("{at}: {text}")));
-        match Pool::new(&document.metadata.name, &document.spec) {
+        match Pool::try_from(&document) {
             Ok(pool) => self.pools.push((place, pool)),
             Err(violations) => self.add_faults(at, &violations),
         }
@@ -134,7 +134,7 @@ impl Documents {
                 return;
             }
         };
-        match Reserved::new(&document.metadata.name, &document.spec) {
+        match Reserved::try_from(&document) {
             Ok(reserved) => self.reserved.push(reserved),
             Err(violations) => self.add_faults(at, &violations),
         }

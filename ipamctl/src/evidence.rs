@@ -25,7 +25,7 @@ const UNKNOWN_NETWORK: &str = "recovered";
 const CACHES: [&str; 2] = ["/var/lib/cni", "/var/lib/cni/multus"];
 
 /// Where to look.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Sources {
     /// A directory with the runtime's results of earlier ADDs, in its `results`. May be given
     /// several times; /var/lib/cni and /var/lib/cni/multus without it, as far as they are there.

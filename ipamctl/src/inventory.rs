@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use ipam_core::{Lease, Pool, PoolName};
+use ipam_core::{Lease, Pool, PoolName, Reserved};
 use ipam_store::Store;
 
-/// Pools and leases of the stores that were asked.
+/// Pools, reservations and leases of the stores that were asked.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Inventory {
     pub(crate) pools: Vec<Pool>,
+    pub(crate) reserved: Vec<Reserved>,
     pub(crate) leases: Vec<Lease>,
 }
 
@@ -19,6 +20,7 @@ impl Inventory {
     /// Reads the stores one after the other. The same pool in several stores is one pool.
     pub(crate) fn read(directories: &[PathBuf], patience: Duration) -> Result<Self> {
         let mut all = BTreeMap::<PoolName, Pool>::new();
+        let mut reserved = Vec::new();
         let mut leases = Vec::new();
         for directory in directories {
             let contents = Store::new(directory, patience).contents()?;
@@ -32,10 +34,13 @@ impl Inventory {
                     _ => drop(all.insert(pool.name().clone(), pool)),
                 }
             }
+            reserved.extend(contents.reserved);
             leases.extend(contents.leases);
         }
         leases.sort_by_key(|lease| lease.address);
-        Ok(Self { pools: all.into_values().collect(), leases })
+        reserved.sort_by(|one, other| one.name().cmp(other.name()));
+        reserved.dedup();
+        Ok(Self { pools: all.into_values().collect(), reserved, leases })
     }
 
     /// The pools with these names and their leases; everything if no name is given.

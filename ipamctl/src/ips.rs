@@ -77,12 +77,12 @@ fn or_none(text: Option<String>) -> String {
     text.unwrap_or_else(|| "<none>".into())
 }
 
-fn now_unix_seconds() -> u64 {
+pub(crate) fn now_unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The largest whole unit, as `kubectl` shows an age.
-fn age(since: u64, now: u64) -> String {
+pub(crate) fn age(since: u64, now: u64) -> String {
     let seconds = now.saturating_sub(since);
     match seconds {
         0..120 => format!("{seconds}s"),

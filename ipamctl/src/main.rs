@@ -21,7 +21,9 @@ mod ips;
 mod pools;
 mod rebuild;
 mod repair;
+mod reservations;
 mod result_cache;
+mod sync;
 mod table;
 mod verify;
 
@@ -67,6 +69,9 @@ enum Verb {
         #[command(flatten)]
         sources: evidence::Sources,
     },
+    /// Make pools of the addresses that the cloud gave to this node's NICs. Exit code 3: pools that
+    /// were applied by hand are in the way; 4: somebody holds an address that is gone.
+    Sync(sync::Options),
     /// Show what is stored.
     #[command(subcommand)]
     Get(Get),
@@ -97,6 +102,8 @@ enum Get {
     /// The held addresses, and who holds them.
     #[command(visible_alias = "ip")]
     Ips(Show),
+    /// The addresses that no pool hands out, those that the cloud does not give any more among them.
+    Reserved(ShowAll),
 }
 
 #[derive(Debug, Args)]
@@ -105,6 +112,13 @@ struct Show {
     #[arg(value_name = "POOL")]
     names: Vec<String>,
 
+    /// The form of the answer; a table when absent.
+    #[arg(short, long, value_enum)]
+    output: Option<Format>,
+}
+
+#[derive(Debug, Args)]
+struct ShowAll {
     /// The form of the answer; a table when absent.
     #[arg(short, long, value_enum)]
     output: Option<Format>,
@@ -127,7 +141,7 @@ impl Command {
 fn main() -> ExitCode {
     let outcome = run(&Command::parse(), &mut io::stdout().lock());
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // A reader that has seen enough, as in `ipamctl get ips | head`, is no failure.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -137,9 +151,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command, out: &mut dyn Write) -> Result<()> {
+fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
     let patience = command.patience();
     match &command.verb {
+        Verb::Sync(options) => return sync::run(&command.store()?, options, out),
         Verb::Apply { files, no_node_scan, sources } => {
             let sources = (!no_node_scan).then_some(sources);
             apply::run(&command.store()?, sources, files, out)
@@ -158,9 +173,11 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<()> {
             match get {
                 Get::Pools(show) => pools::show(&inventory.only(&show.names)?, show.output, out),
                 Get::Ips(show) => ips::show(&inventory.only(&show.names)?, show.output, out),
+                Get::Reserved(show) => reservations::show(&inventory, show.output, out),
             }
         }
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

@@ -61,8 +61,7 @@ fn row(pool: &Pool, allocated: usize) -> Vec<String> {
 
 /// The document that gives this pool, with the status that the peer's documents have.
 fn document(pool: &Pool, allocated: usize) -> Result<Value> {
-    let document = PoolDocument::new(pool.name().to_string(), pool.spec());
-    let mut value = serde_json::to_value(document)?;
+    let mut value = serde_json::to_value(PoolDocument::from(pool))?;
     // A count beyond 64 bits is no number in JSON: like the peer's, it stops at the largest.
     let total = u64::try_from(pool.assignable().size()).unwrap_or(u64::MAX);
     value["status"] = json!({ "allocatedIPCount": allocated, "totalIPCount": total });

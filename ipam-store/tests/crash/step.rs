@@ -213,7 +213,8 @@ fn work(
             pool.is_some()
         }
         Operation::Apply(declared) => {
-            let (changes, merged) = declared.merge(&register.contents()?).unwrap();
+            let stored = register.contents()?;
+            let (changes, merged) = declared.merge(stored.declared(), &stored.leases).unwrap();
             if changes.are_some() {
                 register.declare(&merged)?;
             }

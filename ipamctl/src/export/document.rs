@@ -6,11 +6,11 @@ use std::str::FromStr;
 
 use anyhow::{Result, bail};
 use ipam_core::{
-    Attachment, BootId, ContainerId, Family, IfName, Lease, Metadata, Moment, NetnsRef,
-    NetworkName, POOL_KIND, PodRef, Pool, PoolDocument, PoolName, RESERVED_KIND, Reserved,
-    ReservedDocument, ReservedSpec, Rest, RestReason, Stamp, StickyKey,
+    Attachment, BootId, ContainerId, IfName, Lease, Moment, NetnsRef, NetworkName, POOL_KIND,
+    PodRef, Pool, PoolDocument, PoolName, RESERVED_KIND, Reserved, ReservedDocument, Rest,
+    RestReason, Stamp, StickyKey,
 };
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny};
+use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 
 use super::{API_VERSION, Export, KIND, Resting};
@@ -106,10 +106,8 @@ impl ExportDocument {
             kind: KIND.to_owned(),
             checksum: String::new(),
             written: StampDocument::new(&export.written),
-            pools: pools
-                .map(|pool| PoolDocument::new(pool.name().to_string(), pool.spec()))
-                .collect(),
-            reserved: export.reserved.iter().map(reserved_document).collect(),
+            pools: pools.map(PoolDocument::from).collect(),
+            reserved: export.reserved.iter().map(ReservedDocument::from).collect(),
             leases: export.leases.iter().map(LeaseDocument::new).collect(),
             rests: export.rests.iter().map(RestDocument::new).collect::<Result<_>>()?,
         })
@@ -122,7 +120,7 @@ impl ExportDocument {
         for (index, document) in self.pools.iter().enumerate() {
             let place = format!("pools[{index}]");
             is_of(&place, &document.api_version, &document.kind, POOL_KIND, &mut faults);
-            match Pool::new(&document.metadata.name, &document.spec) {
+            match Pool::try_from(document) {
                 Ok(pool) => pools.push(pool),
                 Err(broken) => {
                     faults.extend(broken.as_slice().iter().map(|fault| format!("{place}.{fault}")));
@@ -133,7 +131,7 @@ impl ExportDocument {
         for (index, document) in self.reserved.iter().enumerate() {
             let place = format!("reserved[{index}]");
             is_of(&place, &document.api_version, &document.kind, RESERVED_KIND, &mut faults);
-            match Reserved::new(&document.metadata.name, &document.spec) {
+            match Reserved::try_from(document) {
                 Ok(one) => reserved.push(one),
                 Err(broken) => {
                     faults.extend(broken.as_slice().iter().map(|fault| format!("{place}.{fault}")));
@@ -160,20 +158,6 @@ fn is_of(place: &str, api_version: &str, kind: &str, expected: &str, faults: &mu
         if found != expected {
             faults.push(format!("{place}.{field} {found:?}: it must be {expected}"));
         }
-    }
-}
-
-fn reserved_document(reserved: &Reserved) -> ReservedDocument {
-    let ranges = reserved.ips().ranges();
-    ReservedDocument {
-        api_version: ipam_core::API_VERSION.to_owned(),
-        kind: RESERVED_KIND.to_owned(),
-        metadata: Metadata { name: reserved.name().to_string() },
-        spec: ReservedSpec {
-            ip_version: ranges.first().map(|range| Family::version(range.family())),
-            ips: ranges.iter().map(ToString::to_string).collect(),
-        },
-        status: IgnoredAny,
     }
 }
 
