@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use cni_net::{MacAddr, NetnsId};
+use cni_net::{Family, MacAddr, NetnsId};
 use ipnet::IpNet;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
@@ -31,9 +31,14 @@ pub(crate) struct Fingerprint {
     proxy: Option<String>,
 }
 
-/// The file of a NIC.
-pub(crate) fn file(netns: NetnsId, index: u32) -> PathBuf {
-    Path::new(DIRECTORY).join(format!("{}-{index}.json", netns.ino))
+/// The file of a NIC and family: that a segment answers for every address of one says nothing of
+/// the other.
+pub(crate) fn file(netns: NetnsId, index: u32, family: Family) -> PathBuf {
+    let family = match family {
+        Family::V4 => 4,
+        Family::V6 => 6,
+    };
+    Path::new(DIRECTORY).join(format!("{}-{index}-ipv{family}.json", netns.ino))
 }
 
 /// What a segment is like.
