@@ -109,6 +109,15 @@ mod tests {
     const PROXY: MacAddr = MacAddr([0xee, 0xff, 0xff, 0xff, 0xff, 0xff]);
 
     #[test]
+    fn each_nic_and_family_has_a_file() {
+        let netns = cni_net::Netns::current().unwrap().id();
+        let files = [(2, Family::V4), (2, Family::V6), (3, Family::V4)];
+        let files = files.map(|(index, family)| file(netns, index, family));
+        assert!(files[0] != files[1] && files[0] != files[2], "{files:?}");
+        assert!(files[1].ends_with(format!("{}-2-ipv6.json", netns.ino)));
+    }
+
+    #[test]
     fn a_segment_is_recalled_while_its_nic_is_the_same_and_it_is_fresh() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("segments/4-2.json");
