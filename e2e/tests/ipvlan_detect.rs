@@ -208,7 +208,7 @@ fn detect_ms(answer: &Answer) -> Result<Option<f64>> {
 /// The same of an ADD that must have asked, and not for too long; printed.
 fn asked_within_budget(what: &str, answer: &Answer) -> Result<()> {
     let took = detect_ms(answer)?.with_context(|| format!("{answer:?}"))?;
-    println!("{what}: the segment was asked for {took:.1} ms");
+    eprintln!("{what}: the segment was asked for {took:.1} ms");
     ensure!(took < BUDGET_MS * SLACK, "{what}: {took} ms");
     Ok(())
 }
@@ -248,7 +248,7 @@ fn a_hundred_pods_have_no_false_conflict(segment: &Segment<'_>) -> Result<()> {
         let all = sent(&meter)?;
         took.sort_by(f64::total_cmp);
         let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
-        println!(
+        eprintln!(
             "detect {detect}, {count} pods: {all} questions, {of_first} of the first; asked for \
              {median:.1} ms, at most {longest:.1} ms"
         );
@@ -389,7 +389,7 @@ fn too_many_owners_are_error_11_before_time_is_up(segment: &Segment<'_>) -> Resu
     let of_pool =
         |(address, seconds): &&(String, u64)| address.starts_with("172.31.201.4") && *seconds == 60;
     let stepped_over = resting.iter().filter(of_pool).count();
-    println!("{stepped_over} addresses in use, then error 11");
+    eprintln!("{stepped_over} addresses in use, then error 11");
     assert!((1..=4).contains(&stepped_over), "{resting:?}");
     Ok(())
 }
@@ -446,7 +446,7 @@ fn a_plugin_that_may_not_ask_says_so_and_goes_on(segment: &Segment<'_>) -> Resul
     assert_eq!(addresses(&answer)?.len(), 1, "{answer:?}");
     let said = &answer.outcome.stderr;
     assert!(said.contains("packet socket on eth0"), "{said}");
-    println!("{}", said.lines().next().context("a warning")?);
+    eprintln!("{}", said.lines().next().context("a warning")?);
     segment.del(&pod, wish)
 }
 
