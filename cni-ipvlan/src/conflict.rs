@@ -5,12 +5,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use cni_net::{Claim, MacAddr, Segment};
+use cni_net::{Claim, Family, MacAddr, Segment};
 use ipnet::IpNet;
 
 /// How often each question is asked, and how long answers are waited for after each time.
 const ROUNDS: u32 = 3;
-const ROUND: Duration = Duration::from_millis(50);
+pub(crate) const ROUND: Duration = Duration::from_millis(50);
 
 /// What clouds answer every ARP request with, whoever has the address: Alibaba Cloud.
 const CLOUD_PROXIES: [MacAddr; 1] = [MacAddr([0xee, 0xff, 0xff, 0xff, 0xff, 0xff])];
@@ -36,8 +36,8 @@ impl Wire for Segment {
 pub(crate) struct Known {
     /// The NIC's MAC, which all its pods share.
     pub(crate) own: MacAddr,
-    /// Who answers for every address of the segment.
-    pub(crate) proxy: Option<MacAddr>,
+    /// Who answers for every address of a family.
+    pub(crate) proxies: BTreeSet<(Family, MacAddr)>,
     /// The NIC's own addresses, to ask from.
     pub(crate) addresses: Vec<IpNet>,
 }
@@ -46,6 +46,11 @@ impl Known {
     fn sender(&self, target: IpAddr) -> Option<IpAddr> {
         let has = |net: &&IpNet| net.contains(&target) && !target.is_unspecified();
         self.addresses.iter().find(has).map(IpNet::addr)
+    }
+
+    /// Whether somebody answers for every address of this one's family.
+    pub(crate) fn is_proxied(&self, address: IpAddr) -> bool {
+        self.proxies.iter().any(|(family, _)| *family == Family::of(address))
     }
 }
 
@@ -77,16 +82,21 @@ impl fmt::Display for Conflict {
 }
 
 /// Asks for `targets`, and for the gateways, whose MACs say nothing about others: a router may
-/// answer for what is behind it. Ends at the deadline; a conflict ends it after a round.
+/// answer for what is behind it. The gateways that are `required` must answer. Ends at the deadline;
+/// a conflict ends it after a round, and so do the gateways' answers where nothing else is asked.
 pub(crate) fn ask(
     wire: &impl Wire,
     targets: &[IpAddr],
     gateways: &BTreeSet<IpAddr>,
-    must_have_gateway: bool,
+    required: &BTreeSet<IpAddr>,
     known: &Known,
     deadline: Instant,
 ) -> Result<Finding, cni_net::Error> {
     let mut claims = BTreeSet::new();
+    let silent = |claims: &BTreeSet<(IpAddr, MacAddr)>| {
+        let answers = |gateway: IpAddr| claims.iter().any(|(address, _)| *address == gateway);
+        required.iter().copied().find(|gateway| !answers(*gateway))
+    };
     let mut until = Instant::now();
     for round in 0..ROUNDS {
         for gateway in gateways {
@@ -105,15 +115,11 @@ pub(crate) fn ask(
         if let Some(conflict) = conflict(&claims, targets, gateways, known) {
             return Ok(Finding::Conflict(conflict));
         }
-        if until == deadline {
+        if until == deadline || targets.is_empty() && silent(&claims).is_none() {
             break;
         }
     }
-    let answers = |gateway: &&IpAddr| claims.iter().any(|(address, _)| address == *gateway);
-    match gateways.iter().find(|gateway| !answers(gateway)) {
-        Some(gateway) if must_have_gateway => Ok(Finding::NoGateway(*gateway)),
-        _ => Ok(Finding::Free),
-    }
+    Ok(silent(&claims).map_or(Finding::Free, Finding::NoGateway))
 }
 
 fn conflict(
@@ -125,8 +131,9 @@ fn conflict(
     let is_gateways =
         |mac: MacAddr| claims.iter().any(|(address, by)| *by == mac && gateways.contains(address));
     claims.iter().find_map(|&(address, mac)| {
-        let says_nothing =
-            known.proxy == Some(mac) || CLOUD_PROXIES.contains(&mac) || is_gateways(mac);
+        let says_nothing = known.proxies.contains(&(Family::of(address), mac))
+            || CLOUD_PROXIES.contains(&mac)
+            || is_gateways(mac);
         (targets.contains(&address) && !says_nothing).then_some(Conflict {
             address,
             mac,
@@ -135,31 +142,37 @@ fn conflict(
     })
 }
 
-/// Who answers for addresses that no host can have, and so for every one: asks twice at most.
+/// Who answers for addresses that no host can have, and so for every one of the family.
 ///
-/// `sentinels` are two or more such addresses. A proxy answers for several of them with one MAC.
-pub(crate) fn proxy(
+/// `sentinels` are two or more such addresses of each family that is asked about. A proxy answers
+/// for several of them with one MAC.
+pub(crate) fn proxies(
     wire: &impl Wire,
     sentinels: &[IpAddr],
     known: &Known,
     deadline: Instant,
-) -> Result<Option<MacAddr>, cni_net::Error> {
-    let mut claims = BTreeSet::new();
+) -> Result<BTreeSet<(Family, MacAddr)>, cni_net::Error> {
+    let families: BTreeSet<_> = sentinels.iter().copied().map(Family::of).collect();
+    let (mut claims, mut proxies) = (BTreeSet::new(), BTreeSet::new());
     let until = (Instant::now() + ROUND).min(deadline);
     for sentinel in sentinels {
         wire.ask(*sentinel, None)?;
         wire.ask(*sentinel, known.sender(*sentinel))?;
     }
-    while let Some(claim) = wire.hear(until)? {
-        if sentinels.contains(&claim.address) && claim.mac != known.own {
-            claims.insert((claim.mac, claim.address));
+    while let Some(Claim { address, mac }) = wire.hear(until)? {
+        if !sentinels.contains(&address) || mac == known.own {
+            continue;
         }
-        let with = |mac: MacAddr| claims.iter().filter(|(by, _)| *by == mac).count();
-        if with(claim.mac) >= 2 {
-            return Ok(Some(claim.mac));
+        let by = (Family::of(address), mac);
+        claims.insert((by, address));
+        if claims.iter().filter(|(of, _)| *of == by).count() >= 2 {
+            proxies.insert(by);
+        }
+        if families.iter().all(|family| proxies.iter().any(|(of, _)| of == family)) {
+            break;
         }
     }
-    Ok(None)
+    Ok(proxies)
 }
 
 /// Two addresses of a subnet that no host has: an IPv4 subnet's first and last (RFC 919, RFC 922),
@@ -227,14 +240,16 @@ mod tests {
     }
 
     fn known() -> Known {
-        Known { own: OWN, proxy: None, addresses: vec!["10.0.0.1/24".parse().unwrap()] }
+        let addresses = vec!["10.0.0.1/24".parse().unwrap()];
+        Known { own: OWN, proxies: BTreeSet::new(), addresses }
     }
 
     fn found(answers: Vec<(u32, &'static str, MacAddr)>, known: &Known, need: bool) -> Finding {
         let wire = Fake { answers, ..Fake::default() };
         let deadline = Instant::now() + Duration::from_secs(60);
         let gateways = BTreeSet::from([ip("10.0.0.254")]);
-        ask(&wire, &[ip("10.0.0.7")], &gateways, need, known, deadline).unwrap()
+        let required = if need { gateways.clone() } else { BTreeSet::new() };
+        ask(&wire, &[ip("10.0.0.7")], &gateways, &required, known, deadline).unwrap()
     }
 
     fn conflict_with(mac: MacAddr) -> Finding {
@@ -262,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_proxy_says_nothing_and_its_owner_behind_it_does() {
-        let known = &Known { proxy: Some(PROXY), ..known() };
+        let known = &Known { proxies: BTreeSet::from([(Family::V4, PROXY)]), ..known() };
         assert_eq!(found(vec![(0, "10.0.0.7", PROXY)], known, false), Finding::Free);
         assert_eq!(found(vec![(0, "10.0.0.7", CLOUD_PROXIES[0])], known, false), Finding::Free);
         let both = vec![(0, "10.0.0.7", PROXY), (0, "10.0.0.7", OTHER)];
@@ -274,24 +289,45 @@ mod tests {
         let wire = Fake::default();
         let deadline = Instant::now() + Duration::from_secs(60);
         let known = known();
-        ask(&wire, &[ip("10.0.0.7")], &BTreeSet::new(), false, &known, deadline).unwrap();
+        let none = BTreeSet::new();
+        ask(&wire, &[ip("10.0.0.7")], &none, &none, &known, deadline).unwrap();
         let target = ip("10.0.0.7");
         let asked = [None, Some(ip("10.0.0.1")), None].map(|sender| (target, sender));
         assert_eq!(*wire.asked.borrow(), asked);
     }
 
     #[test]
-    fn a_proxy_answers_for_what_nobody_has() {
+    fn a_gateway_alone_is_asked_until_it_answers() {
         let deadline = Instant::now() + Duration::from_secs(60);
-        let proxy_of = |answers| {
+        let gateway = BTreeSet::from([ip("10.0.0.254")]);
+        for (from, times) in [(0, 1), (1, 2), (9, 3)] {
+            let wire = Fake { answers: vec![(from, "10.0.0.254", OTHER)], ..Fake::default() };
+            let found = ask(&wire, &[], &gateway, &gateway, &known(), deadline).unwrap();
+            assert_eq!(found == Finding::Free, from < 3, "{found:?}");
+            assert_eq!(wire.asked.borrow().len(), times, "answers from {from} on");
+        }
+    }
+
+    #[test]
+    fn a_proxy_answers_for_what_nobody_has_of_its_family() {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let both = ["10.0.0.0/24", "fd00::/64"].map(|net| sentinels(net.parse().unwrap(), 0));
+        let of = |answers, sentinels: &[IpAddr]| {
             let wire = Fake { answers, ..Fake::default() };
-            let sentinels = sentinels("10.0.0.0/24".parse().unwrap(), 0);
-            proxy(&wire, &sentinels, &known(), deadline).unwrap()
+            Vec::from_iter(proxies(&wire, sentinels, &known(), deadline).unwrap())
         };
-        assert_eq!(proxy_of(vec![(0, "*", PROXY)]), Some(PROXY));
-        assert_eq!(proxy_of(vec![(0, "10.0.0.0", OTHER)]), None, "one answer is a mistake");
-        assert_eq!(proxy_of(vec![(0, "10.0.0.0", OTHER), (0, "10.0.0.255", PROXY)]), None);
-        assert_eq!(proxy_of(vec![]), None);
+        let four = &both[0];
+        assert_eq!(of(vec![(0, "*", PROXY)], four), [(Family::V4, PROXY)]);
+        assert_eq!(of(vec![(0, "10.0.0.0", OTHER)], four), [], "one answer is a mistake");
+        assert_eq!(of(vec![(0, "10.0.0.0", OTHER), (0, "10.0.0.255", PROXY)], four), []);
+        assert_eq!(of(vec![(0, "*", OWN)], four), [], "what this NIC said itself");
+        assert_eq!(of(vec![], four), []);
+        let of_four = vec![(0, "10.0.0.0", PROXY), (0, "10.0.0.255", PROXY)];
+        assert_eq!(of(of_four, &both.concat()), [(Family::V4, PROXY)]);
+        let of_both = [(Family::V4, PROXY), (Family::V6, PROXY)];
+        assert_eq!(of(vec![(0, "*", PROXY)], &both.concat()), of_both);
+        let known = Known { proxies: BTreeSet::from([(Family::V4, PROXY)]), ..known() };
+        assert!(known.is_proxied(ip("10.0.0.7")) && !known.is_proxied(ip("fd00::7")));
     }
 
     #[test]

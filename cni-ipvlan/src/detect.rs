@@ -1,20 +1,21 @@
 //! Asks the NIC's segment about the addresses that a pod is about to get.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use cni_net::{Error, Link, MacAddr, Netlink, Netns, Segment};
+use cni_net::{Error, Family, Link, MacAddr, Netlink, Netns, Segment};
 use cni_proto::AddResult;
 use ipnet::IpNet;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::config::IpvlanConfig;
-use crate::conflict::{self, Finding, Known};
+use crate::conflict::{self, Finding, Known, ROUND};
 use crate::fingerprint::{self, Kind};
 
-/// How long all questions of one ADD may take.
+/// How long all questions of one ADD may take; what is done between them does not count.
 const BUDGET: Duration = Duration::from_millis(200);
 
 /// Whether the segment is asked.
@@ -56,7 +57,7 @@ pub(crate) struct Detector<'a> {
     own: MacAddr,
     addresses: Vec<IpNet>,
     of_master: &'a Netns,
-    deadline: Instant,
+    left: Duration,
 }
 
 impl<'a> Detector<'a> {
@@ -81,46 +82,84 @@ impl<'a> Detector<'a> {
             master,
             addresses: addresses.into_iter().map(|address| address.net).collect(),
             of_master,
-            deadline: Instant::now() + BUDGET,
+            left: BUDGET,
         }))
     }
 
     /// What the segment says about the addresses and gateways that were given.
-    pub(crate) fn find(&self, given: &AddResult) -> Result<Finding, Error> {
-        let mut known = Known { own: self.own, proxy: None, addresses: self.addresses.clone() };
-        if let Kind::Proxied(proxy) = self.kind(given, &known)? {
-            known.proxy = Some(proxy);
+    pub(crate) fn find(&mut self, given: &AddResult) -> Result<Finding, Error> {
+        let began = Instant::now();
+        let found = self.find_until(given, began + self.left);
+        self.left = self.left.saturating_sub(began.elapsed());
+        found
+    }
+
+    /// Whether there is no time left to ask about another address: too short a wait would take every
+    /// one for free.
+    pub(crate) fn is_over(&self) -> bool {
+        self.left < ROUND
+    }
+
+    fn find_until(&self, given: &AddResult, deadline: Instant) -> Result<Finding, Error> {
+        let known = self.known(given, deadline)?;
+        let proxied = |address: &IpAddr| known.is_proxied(*address);
+        let mut targets: Vec<IpAddr> = given.ips.iter().map(|ip| ip.address.addr()).collect();
+        let mut gateways: BTreeSet<IpAddr> = given.ips.iter().filter_map(|ip| ip.gateway).collect();
+        // Whom a proxy speaks for does not show that he is there.
+        let mut required = gateways.clone();
+        required.retain(|gateway| self.must_have_gateway && !proxied(gateway));
+        match self.detection {
+            Detection::Off => targets.clear(),
+            Detection::Auto => targets.retain(|target| !proxied(target)),
+            Detection::Arp => {}
         }
-        if known.proxy.is_some() && self.detection != Detection::Arp {
+        let families: BTreeSet<_> = targets.iter().copied().map(Family::of).collect();
+        gateways.retain(|it| required.contains(it) || families.contains(&Family::of(*it)));
+        if targets.is_empty() && required.is_empty() {
             return Ok(Finding::Free);
         }
-        let mut targets: Vec<IpAddr> = given.ips.iter().map(|ip| ip.address.addr()).collect();
-        if self.detection == Detection::Off {
-            targets.clear();
-        }
-        let gateways: BTreeSet<IpAddr> = given.ips.iter().filter_map(|ip| ip.gateway).collect();
-        let must_have_gateway = self.must_have_gateway && known.proxy.is_none();
-        conflict::ask(&self.segment, &targets, &gateways, must_have_gateway, &known, self.deadline)
+        conflict::ask(&self.segment, &targets, &gateways, &required, &known, deadline)
     }
 
-    /// Whether there is no time left to ask about another address.
-    pub(crate) fn is_over(&self) -> bool {
-        Instant::now() >= self.deadline
+    /// What the NIC's segment is like, remembered or found out.
+    fn known(&self, given: &AddResult, deadline: Instant) -> Result<Known, Error> {
+        let addresses = self.addresses.clone();
+        let mut known = Known { own: self.own, proxies: BTreeSet::new(), addresses };
+        let mut sentinels = BTreeMap::<Family, Vec<IpAddr>>::new();
+        for ip in &given.ips {
+            let family = Family::of(ip.address.addr());
+            match fingerprint::recall(&self.file(family), self.own, &self.addresses) {
+                Some(Kind::Plain) => {}
+                Some(Kind::Proxied(proxy)) => drop(known.proxies.insert((family, proxy))),
+                None => {
+                    let asked = conflict::sentinels(ip.address.trunc(), draw());
+                    sentinels.entry(family).or_default().extend(asked);
+                }
+            }
+        }
+        // Of a subnet without such addresses nothing is found out, and nothing remembered.
+        sentinels.retain(|_, asked| !asked.is_empty());
+        if sentinels.is_empty() {
+            return Ok(known);
+        }
+        let all: Vec<IpAddr> = sentinels.values().flatten().copied().collect();
+        let found = conflict::proxies(&self.segment, &all, &known, deadline)?;
+        for family in sentinels.into_keys() {
+            let proxy = found.iter().find(|(of, _)| *of == family);
+            let kind = proxy.map_or(Kind::Plain, |(_, mac)| Kind::Proxied(*mac));
+            fingerprint::remember(&self.file(family), self.own, &self.addresses, kind);
+        }
+        known.proxies.extend(found);
+        Ok(known)
     }
 
-    fn kind(&self, given: &AddResult, known: &Known) -> Result<Kind, Error> {
-        let file = fingerprint::file(self.of_master.id(), self.master.index);
-        if let Some(kind) = fingerprint::recall(&file, self.own, &self.addresses) {
-            return Ok(kind);
-        }
-        // From the clock: nobody can prepare for it.
-        let clock = clock_gettime(ClockId::Boottime);
-        let draw = clock.tv_nsec.unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let sentinels: Vec<IpAddr> =
-            given.ips.iter().flat_map(|ip| conflict::sentinels(ip.address.trunc(), draw)).collect();
-        let proxy = conflict::proxy(&self.segment, &sentinels, known, self.deadline)?;
-        let kind = proxy.map_or(Kind::Plain, Kind::Proxied);
-        fingerprint::remember(&file, self.own, &self.addresses, kind);
-        Ok(kind)
+    fn file(&self, family: Family) -> PathBuf {
+        fingerprint::file(self.of_master.id(), self.master.index, family)
     }
+}
+
+/// From the clock: nobody can prepare for it.
+fn draw() -> u64 {
+    let clock = clock_gettime(ClockId::Boottime);
+    clock.tv_nsec.unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

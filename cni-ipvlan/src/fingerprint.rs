@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use cni_net::{MacAddr, NetnsId};
+use cni_net::{Family, MacAddr, NetnsId};
 use ipnet::IpNet;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
@@ -31,9 +31,14 @@ pub(crate) struct Fingerprint {
     proxy: Option<String>,
 }
 
-/// The file of a NIC.
-pub(crate) fn file(netns: NetnsId, index: u32) -> PathBuf {
-    Path::new(DIRECTORY).join(format!("{}-{index}.json", netns.ino))
+/// The file of a NIC and family: that a segment answers for every address of one says nothing of
+/// the other.
+pub(crate) fn file(netns: NetnsId, index: u32, family: Family) -> PathBuf {
+    let family = match family {
+        Family::V4 => 4,
+        Family::V6 => 6,
+    };
+    Path::new(DIRECTORY).join(format!("{}-{index}-ipv{family}.json", netns.ino))
 }
 
 /// What a segment is like.
@@ -102,6 +107,15 @@ mod tests {
 
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
     const PROXY: MacAddr = MacAddr([0xee, 0xff, 0xff, 0xff, 0xff, 0xff]);
+
+    #[test]
+    fn each_nic_and_family_has_a_file() {
+        let netns = cni_net::Netns::current().unwrap().id();
+        let files = [(2, Family::V4), (2, Family::V6), (3, Family::V4)];
+        let files = files.map(|(index, family)| file(netns, index, family));
+        assert!(files[0] != files[1] && files[0] != files[2], "{files:?}");
+        assert!(files[1].ends_with(format!("{}-2-ipv6.json", netns.ino)));
+    }
 
     #[test]
     fn a_segment_is_recalled_while_its_nic_is_the_same_and_it_is_fresh() {

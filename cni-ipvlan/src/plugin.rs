@@ -163,12 +163,12 @@ fn attach(
     let container = request.container.as_str();
     let (index, temporary) = (chosen_index(container, ifname), temporary_name(container, ifname));
     let (mut patience, mut busy) = (FIRST_PATIENCE, 0);
-    let detector = detector(config, &master, &mut outside, of_master);
+    let mut detector = detector(config, &master, &mut outside, of_master);
     loop {
-        if let Some(detector) = &detector {
+        if let Some(detector) = &mut detector {
             let found = find(detector, &given, &master);
-            let found = found.map_err(|error| take_back(config, request, error, Vec::new()))?;
             stopwatch.end("detect");
+            let found = found.map_err(|error| take_back(config, request, error, Vec::new()))?;
             if let Some(conflict) = found {
                 let (address, seen) = (conflict.address, conflict.to_string());
                 warn(&format!("{address} is in use: {seen}"));
@@ -237,7 +237,7 @@ fn detector<'a>(
 
 /// Who else has one of the addresses. A segment that cannot be asked says nothing.
 fn find(
-    detector: &Detector<'_>,
+    detector: &mut Detector<'_>,
     given: &AddResult,
     master: &Link,
 ) -> Result<Option<Conflict>, Error> {

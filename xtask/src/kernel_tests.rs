@@ -64,6 +64,7 @@ const TABLE: &[(&str, &str, Kernel)] = &[
     ("e2e", "conformance", Kernel::Ipvlan),
     ("e2e", "ipvlan", Kernel::Ipvlan),
     ("e2e", "ipvlan_busy", Kernel::Ipvlan),
+    ("e2e", "ipvlan_detect", Kernel::Ipvlan),
     ("e2e", "ipvlan_faults", Kernel::Ipvlan),
     ("e2e", "ipvlan_ipv6", Kernel::Ipvlan),
     ("e2e", "ipvlan_letter", Kernel::Ipvlan),

@@ -41,6 +41,7 @@ pub(crate) const WANTED: &[(&str, &str)] = &[
     ("xt_multiport", "portmap's ports"),
     ("xt_nat", "portmap's way to the pod"),
     ("xt_addrtype", "portmap hears the node's own addresses"),
+    ("sch_netem", "a neighbour that answers late"),
     ("sch_tbf", "the bandwidth plugin's limit"),
     ("sch_ingress", "bandwidth out of a pod: where it is caught"),
     ("cls_u32", "bandwidth out of a pod: all of it"),

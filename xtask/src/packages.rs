@@ -33,14 +33,14 @@ pub(crate) const NETWORK: Group = Group {
     packages: &[
         ("e2fsprogs", "file systems that the tests fill"),
         ("iperf3", "how much a link carries"),
-        ("iproute2", "ip: namespaces, links, addresses, routes"),
+        ("iproute2", "ip: namespaces, links, addresses, routes; tc: links that take their time"),
         ("nftables", "nft: the cloud's source check and the NAT gateway"),
         ("iputils-ping", "ping: one address reaches another"),
         ("iputils-arping", "arping: who answers for an address, and how soon"),
         ("mount", "mount and umount: a namespace's file with a name of its own"),
         ("strace", "how many system calls a plugin makes"),
         ("tcpdump", "the frames on a link when a test needs to see them"),
-        ("util-linux", "unshare and nsenter"),
+        ("util-linux", "unshare and nsenter; setpriv: a plugin that may do less"),
     ],
 };
 
@@ -237,6 +237,7 @@ mod tests {
             ("nft", "nftables"),
             ("nsenter", "util-linux"),
             ("ping", "iputils-ping"),
+            ("tc", "iproute2"),
             ("tcpdump", "tcpdump"),
             ("umount", "mount"),
         ];
