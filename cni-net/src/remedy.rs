@@ -19,6 +19,7 @@ pub(crate) fn remedy(operation: Operation, errno: i32) -> Option<&'static str> {
         (Op::WriteSysctl, Errno::PERM | Errno::ACCESS | Errno::ROFS) => {
             "writing needs root and a writable /proc/sys"
         }
+        (Op::OpenPacketSocket, Errno::PERM) => "asking a segment needs CAP_NET_RAW",
         (_, Errno::PERM) => "this needs CAP_NET_ADMIN in the network namespace it is done in",
         (Op::CreateIpvlan, Errno::OPNOTSUPP) => {
             "this kernel has no ipvlan: `modprobe ipvlan` (Ubuntu has it in package \
