@@ -109,7 +109,6 @@ fn nor_does_one_that_replaces_what_an_earlier_pod_left() -> Result<()> {
             ))?;
         }
         pod.ip("route replace 10.233.0.0/18 via 172.31.207.253 dev eth0\n")?;
-        pod.nft("table inet cni_coordinator { chain output { } }")?;
         Ok(pod)
     };
     println!("{}", sweep(&room, "eth0", prepare)?);

@@ -57,7 +57,7 @@ fn of_an_earlier_container_in_the_namespace_nothing_stays() -> Result<()> {
     pod.nft(
         "delete table inet cni_coordinator\n\
          table inet cni_coordinator { chain old { type route hook output priority mangle; \
-         meta mark set 0x80; }\nchain prerouting { } }",
+         meta mark set 0x80; }; }",
     )?;
     room.done("ADD", &pod, "eth0")?;
     assert_eq!(room.difference(&pod, "eth0")?, None);

@@ -44,7 +44,7 @@ fn half_of_the_pods_go_and_those_of_other_networks_stay() -> Result<()> {
         room.done("ADD", pod, "eth0")?;
     }
     // One of the three is dead with its namespace, as pods are that nobody took away.
-    drop(pods.remove(4));
+    room.crash(pods.remove(4))?;
     gc(&room, None, &[(&pods[1], "eth0"), (&pods[3], "eth0")])?;
     assert_eq!(half.changes(&room.state()?), NONE);
     gc(&room, None, &[(&pods[1], "eth0"), (&pods[3], "eth0")])?;

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use e2e::plugin_wiring::{COORDINATOR, configuration};
@@ -16,6 +18,8 @@ use crate::state::State;
 pub(crate) const DIFFERS: u64 = 122;
 
 const NODE: &str = "master";
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A NIC of the node, and the pod's on it.
 #[derive(Debug)]
@@ -191,6 +195,19 @@ impl Room {
         self.done("DEL", &pod, "eth0")?;
         drop(pod);
         self.state()
+    }
+
+    /// Ends a pod as a crash does, and waits until the kernel has taken its links away, which it
+    /// does some time later.
+    pub(crate) fn crash(&self, pod: Pod) -> Result<()> {
+        let link = Self::host_link(&pod);
+        drop(pod);
+        let deadline = Instant::now() + PATIENCE;
+        while self.node().run(["ip", "link", "show", &link])?.status.success() {
+            ensure!(Instant::now() < deadline, "{link} outlives its pod");
+            sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// The name of the pod's link on the node.

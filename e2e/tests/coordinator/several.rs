@@ -103,7 +103,11 @@ fn the_nic_that_remains_is_whole_and_has_the_default_route() -> Result<()> {
         let own = bare_addresses(stays, 1);
         for family in 0..2 {
             let what = format!("{default:?}, without {goes}");
-            assert_eq!(way(&case.pod, BEYOND[family], None).context(what.clone())?, stays, "{what}");
+            assert_eq!(
+                way(&case.pod, BEYOND[family], None).context(what.clone())?,
+                stays,
+                "{what}"
+            );
             assert_eq!(way(&case.pod, SERVICES[family], None)?, "veth0", "{what}");
             assert_eq!(way(room.node(), &own[family], None)?, Room::host_link(&case.pod));
         }
@@ -133,9 +137,9 @@ fn the_pair_goes_with_the_last_nic() -> Result<()> {
         case.run("ADD", "net1")?;
         case.run("DEL", order[0])?;
         let link = Room::host_link(&case.pod);
-        let is_there = || Ok::<_, anyhow::Error>(
-            room.node().run(["ip", "link", "show", &link])?.status.success(),
-        );
+        let is_there = || {
+            Ok::<_, anyhow::Error>(room.node().run(["ip", "link", "show", &link])?.status.success())
+        };
         assert!(is_there()?, "{order:?}");
         assert_eq!(way(room.node(), &bare_addresses(order[1], 1)[0], None)?, link);
         assert_ne!(way(room.node(), &bare_addresses(order[0], 1)[0], None)?, link);

@@ -31,7 +31,11 @@ impl State {
         for (less, more, sign) in
             [(&self.settings, &later.settings, '-'), (&later.settings, &self.settings, '+')]
         {
+            // Of a link that came or went the snapshot tells.
+            let is_there =
+                |key: &str| more.keys().any(|it| Path::new(it).parent() == Path::new(key).parent());
             let differs = less.iter().filter(|(key, value)| more.get(*key) != Some(value));
+            let differs = differs.filter(|(key, _)| is_there(key));
             changes.extend(differs.map(|(key, value)| format!("{sign} sysctl {key} {value}")));
         }
         if self.ruleset != later.ruleset {

@@ -65,7 +65,7 @@ fn repair_brings_back_what_daemons_deleted() -> Result<()> {
     room.done("ADD", &pods[1], "eth0")?;
     let dead = room.pod(3, &["eth0"])?;
     room.done("ADD", &dead, "eth0")?;
-    drop(dead);
+    room.crash(dead)?;
     let whole = room.state()?;
     assert_eq!(room.repair(&[])?, (true, "ok: nothing is missing for 3 interfaces\n".to_owned()));
 
