@@ -35,8 +35,9 @@ pub(crate) fn run(options: &Repair, patience: Duration, out: &mut dyn Write) -> 
     let mut outside = Netlink::open()?;
     let (living, unread) = living(options, patience, &mut outside, out)?;
     if options.remove {
-        let living = living.into_iter().map(|wiring| wiring.attachment).chain(unread).collect();
-        return remove(options, living, &mut outside, out);
+        let living = living.into_iter().map(|wiring| wiring.attachment);
+        let living: Vec<_> = living.chain(unread).collect();
+        return remove(options, &living, &mut outside, out);
     }
     let mut site = Site::open(None)?;
     let (mut missing, mut failed) = (0, 0);
@@ -105,7 +106,7 @@ fn living(
 
 fn remove(
     options: &Repair,
-    living: Vec<Attachment>,
+    living: &[Attachment],
     outside: &mut Netlink,
     out: &mut dyn Write,
 ) -> Result<()> {

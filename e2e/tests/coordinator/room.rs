@@ -102,7 +102,11 @@ impl Room {
             writeln!(lines, "address add {address} dev {ifname} nodad")?;
             writeln!(lines, "route prepend default via {gateway} dev {ifname}")?;
         }
-        pod.ip(&lines)
+        pod.ip(&lines)?;
+        // The kernel adds an IPv6 address's local route some time after the address.
+        let [_, ipv6] = bare_addresses(ifname, number);
+        let show = ["ip", "-6", "route", "show", "table", "local", &ipv6];
+        eventually("no local route", || Ok(!pod.run(show)?.success()?.is_empty()))
     }
 
     /// The configuration of a pod's interface, as it comes from a runtime.
@@ -202,18 +206,23 @@ impl Room {
     pub(crate) fn crash(&self, pod: Pod) -> Result<()> {
         let link = Self::host_link(&pod);
         drop(pod);
-        let deadline = Instant::now() + PATIENCE;
-        while self.node().run(["ip", "link", "show", &link])?.status.success() {
-            ensure!(Instant::now() < deadline, "{link} outlives its pod");
-            sleep(Duration::from_millis(5));
-        }
-        Ok(())
+        let is_gone = || Ok(!self.node().run(["ip", "link", "show", &link])?.status.success());
+        eventually("a link outlives its pod", is_gone)
     }
 
     /// The name of the pod's link on the node.
     pub(crate) fn host_link(pod: &Pod) -> String {
         format!("veth{}", &pod.spec().sandbox_id[..11])
     }
+}
+
+fn eventually(problem: &str, is_so: impl Fn() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so()? {
+        ensure!(Instant::now() < deadline, "{problem}");
+        sleep(Duration::from_millis(2));
+    }
+    Ok(())
 }
 
 /// The message of an error.

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use e2e::Pod;
 use serde_json::{Value, json};
 
-use crate::room::{NONE, Room, bare_addresses, way};
+use crate::room::{NONE, Room, bare_addresses, message, way};
 
 /// Destinations beyond every subnet, of Services, and in the subnets of both NICs.
 const BEYOND: [&str; 2] = ["8.8.8.8", "2001:db8::8"];
@@ -103,21 +103,29 @@ fn the_nic_that_remains_is_whole_and_has_the_default_route() -> Result<()> {
         let own = bare_addresses(stays, 1);
         for family in 0..2 {
             let what = format!("{default:?}, without {goes}");
-            assert_eq!(
-                way(&case.pod, BEYOND[family], None).context(what.clone())?,
-                stays,
-                "{what}"
-            );
-            assert_eq!(way(&case.pod, SERVICES[family], None)?, "veth0", "{what}");
+            let beyond = way(&case.pod, BEYOND[family], None).context(what.clone())?;
+            assert_eq!(beyond, stays, "{what}");
             assert_eq!(way(room.node(), &own[family], None)?, Room::host_link(&case.pod));
         }
-        if stays == "eth0" {
-            case.run("CHECK", stays)?;
+        if goes == "eth0" {
+            // With its address go the routes of the main table that send from it.
+            let call = room.call("CHECK", &case.pod, stays)?;
+            let said = message(&room.run(&call)?);
+            assert!(said.contains("dev veth0") && said.contains("is not so"), "{said}");
+            case.run("ADD", stays)?;
+        }
+        case.run("CHECK", stays)?;
+        for to in SERVICES {
+            assert_eq!(way(&case.pod, to, None)?, "veth0", "{default:?}, without {goes}");
         }
         // And attached again.
         room.attach(&case.pod, goes, 1)?;
         case.run("ADD", goes)?;
-        let keeper = default.unwrap_or(stays);
+        if goes == "eth0" {
+            // The further NICs are what shares the default route out.
+            case.run("ADD", stays)?;
+        }
+        let keeper = default.unwrap_or("eth0");
         case.ways(keeper).with_context(|| format!("{goes} again, {default:?}"))?;
         IFNAMES.iter().try_for_each(|ifname| case.run("CHECK", ifname))?;
         IFNAMES.iter().try_for_each(|ifname| case.run("DEL", ifname))?;

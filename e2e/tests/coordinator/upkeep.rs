@@ -1,6 +1,7 @@
 //! STATUS and `ipamctl repair`: what a node lacks, and what brings it back.
 
 use anyhow::{Result, ensure};
+use e2e::operations;
 use serde_json::json;
 
 use crate::room::{NONE, Room, message};
@@ -20,15 +21,16 @@ fn status_says_what_the_node_lacks() -> Result<()> {
     let before = room.state()?;
     assert_eq!(status(&room)?, None);
 
-    let expect = |code: u64, part: &str| -> Result<()> {
+    let expect = |code: u64, part: &str| -> Result<String> {
         let found = status(&room)?;
         let is_so = found.as_ref().is_some_and(|(it, text)| *it == code && text.contains(part));
         ensure!(is_so, "{found:?}, not {code} {part}");
-        Ok(())
+        Ok(found.map(|(code, text)| format!("STATUS {code}: {text}")).unwrap_or_default())
     };
+    let mut seen = Vec::new();
     let node = room.node();
     node.sysctl("ipv4/ip_forward", "0")?;
-    expect(50, "net/ipv4/ip_forward is 0")?;
+    seen.push(expect(50, "net/ipv4/ip_forward is 0")?);
     node.sysctl("ipv4/ip_forward", "1")?;
     node.sysctl("ipv6/conf/all/forwarding", "0")?;
     expect(50, "net/ipv6/conf/all/forwarding is 0")?;
@@ -36,14 +38,19 @@ fn status_says_what_the_node_lacks() -> Result<()> {
     room.run(&of_v4)?.success()?;
     node.sysctl("ipv6/conf/all/forwarding", "1")?;
     node.ip("route add 10.77.0.0/16 dev eth0 table 500\n")?;
-    expect(50, "hostRuleTable 500 is somebody else's too: it has 10.77.0.0/16")?;
+    seen.push(expect(50, "hostRuleTable 500 is somebody else's too: it has 10.77.0.0/16")?);
     node.ip("route del 10.77.0.0/16 dev eth0 table 500\n")?;
     node.ip("route add fd00:77::/64 dev eth0 table 500\n")?;
     expect(50, "fd00:77::/64")?;
     node.ip("route del fd00:77::/64 dev eth0 table 500\n")?;
     node.ip("rule del pref 1000\n")?;
-    expect(51, "`ipamctl repair` makes it again")?;
-    room.repair(&[])?;
+    seen.push(expect(51, "`ipamctl repair` makes it again")?);
+    let (_, said) = room.repair(&["--dry-run"])?;
+    seen.extend(said.lines().last().map(ToOwned::to_owned));
+    let (_, said) = room.repair(&[])?;
+    seen.extend(said.lines().last().map(|line| format!("repair: {line}")));
+    let (_, said) = room.repair(&["--remove"])?;
+    seen.push(said.trim_end().to_owned());
     node.ip6("rule del pref 1000\n")?;
     expect(51, "ip -6 rule add pref 1000")?;
     // Nobody needs it once the pod is gone.
@@ -52,7 +59,7 @@ fn status_says_what_the_node_lacks() -> Result<()> {
     room.done("ADD", &pod, "eth0")?;
     assert_eq!(status(&room)?, None);
     assert_eq!(before.changes(&room.state()?), NONE, "STATUS changed something");
-    Ok(())
+    operations::compare("The node's part of a pod's wiring is gone", &seen)
 }
 
 /// As after `networkctl reload` or a restart of firewalld.
