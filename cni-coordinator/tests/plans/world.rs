@@ -118,7 +118,9 @@ impl World {
                     let own = routes.iter().filter(is_default).filter(|it| it.table == *table);
                     let back: Vec<_> =
                         own.map(|it| Route { table: MAIN_TABLE, ..it.clone() }).collect();
-                    back.iter().for_each(|route| put_route(routes, route));
+                    for route in &back {
+                        put_route(routes, route);
+                    }
                 }
             }
             Change::PutRule(rule) => {

@@ -1,6 +1,8 @@
 //! DEL, whatever became of the pod and of the records: the node is as before, but for its rules.
 
+use std::convert::Infallible;
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::{Call, Pod};
@@ -157,9 +159,6 @@ fn with_damaged_records() -> Result<()> {
 /// A record that only a later program can read, and one that nobody can.
 #[test]
 fn with_a_record_that_cannot_be_read() -> Result<()> {
-    use std::convert::Infallible;
-    use std::time::Duration;
-
     for document in [r#"{"version":99}"#, "{", r#"{"version":1,"network":"x"}"#] {
         ends_with(
             |room, pod| {

@@ -185,12 +185,14 @@ fn an_add_that_may_not_write_settings_says_so_and_changes_nothing() -> Result<()
     Ok(())
 }
 
+/// What is put in the way of a plan.
+type Spoil = fn(&Room, &Pod) -> Result<()>;
+
 /// What stands in the way of a plan is named, and stays.
 #[test]
 fn an_add_that_cannot_be_planned_changes_nothing() -> Result<()> {
     let room = Room::start()?;
     let before = room.state_with_rules()?;
-    type Spoil = fn(&Room, &Pod) -> Result<()>;
     let spoilt: [(&str, Spoil); 5] = [
         ("no address", |_, pod| pod.ip("address flush dev eth0\n")),
         ("has a link veth0", |_, pod| pod.ip("link add veth0 type bridge\n")),
