@@ -1,9 +1,8 @@
 //! Carries out a plan, all of it or nothing.
 
-use cni_net::sysctl::{self, Written};
-use cni_net::{Error, Operation};
+use cni_net::{Error, Operation, sysctl};
 
-use crate::perform::{Inverse, perform, take_back};
+use crate::perform::{Inverse, kept, perform, take_back};
 use crate::site::Site;
 use crate::step::{Change, Need, Place, Step};
 
@@ -28,9 +27,9 @@ pub struct Failed {
 pub fn apply(steps: &[Step], site: &mut Site<'_>) -> Result<Vec<String>, Failed> {
     let (mut done, mut warnings) = (Vec::new(), Vec::new());
     for steps in together(steps) {
-        for (step, outcome) in steps.iter().zip(outcomes(steps, site)) {
+        for (step, outcome) in steps.iter().zip(outcomes(steps, site, &mut done)) {
             match outcome {
-                Ok(inverse) => done.extend(inverse.map(|inverse| (step.place, inverse))),
+                Ok(()) => {}
                 Err(error) if step.need == Need::Should => {
                     warnings.push(format!("{step}: {error}"));
                 }
@@ -48,7 +47,7 @@ pub fn apply(steps: &[Step], site: &mut Site<'_>) -> Result<Vec<String>, Failed>
 pub fn apply_each(steps: &[Step], site: &mut Site<'_>) -> Vec<String> {
     let mut failed = Vec::new();
     for steps in together(steps) {
-        for (step, outcome) in steps.iter().zip(outcomes(steps, site)) {
+        for (step, outcome) in steps.iter().zip(outcomes(steps, site, &mut Vec::new())) {
             failed.extend(outcome.err().map(|error| format!("{step}: {error}")));
         }
     }
@@ -61,39 +60,64 @@ fn together(steps: &[Step]) -> impl Iterator<Item = &[Step]> {
     steps.chunk_by(move |one, next| one.place == next.place && is_setting(one) && is_setting(next))
 }
 
-fn outcomes(steps: &[Step], site: &mut Site<'_>) -> Vec<Result<Option<Inverse>, Error>> {
+fn outcomes(
+    steps: &[Step],
+    site: &mut Site<'_>,
+    done: &mut Vec<(Place, Inverse)>,
+) -> Vec<Result<(), Error>> {
     match steps {
         [first, ..] if matches!(first.change, Change::SetSysctl { .. }) => {
-            settings(first.place, steps, site)
+            settings(first.place, steps, site, done)
         }
-        steps => steps.iter().map(|step| perform(step.place, &step.change, site)).collect(),
+        steps => {
+            let perform = |step: &Step| {
+                let mut inverses = Vec::new();
+                let outcome = perform(step.place, &step.change, site, &mut inverses);
+                done.extend(inverses.into_iter().map(|inverse| (step.place, inverse)));
+                outcome
+            };
+            steps.iter().map(perform).collect()
+        }
     }
 }
 
 /// Sets all, or as far as it goes: behind a failure the others are not tried.
-fn settings(place: Place, steps: &[Step], site: &Site<'_>) -> Vec<Result<Option<Inverse>, Error>> {
+fn settings(
+    place: Place,
+    steps: &[Step],
+    site: &Site<'_>,
+    done: &mut Vec<(Place, Inverse)>,
+) -> Vec<Result<(), Error>> {
     let write_all = || {
-        let mut outcomes = Vec::new();
+        let (mut outcomes, mut inverses) = (Vec::new(), Vec::new());
         for step in steps {
             let Change::SetSysctl { key, value } = &step.change else { continue };
-            let outcome = sysctl::write(key, &value.to_string()).map(|written| match written {
-                Written::Changed { previous } => {
-                    Some(Inverse::Setting { key: key.clone(), value: previous })
-                }
-                _ => None,
-            });
+            let outcome = set(key, &value.to_string(), &mut inverses);
             let failed = outcome.is_err() && step.need == Need::Must;
             outcomes.push(outcome);
             if failed {
                 break;
             }
         }
-        outcomes
+        (outcomes, inverses)
     };
     match site.within(place, write_all) {
-        Ok(Some(outcomes)) => outcomes,
+        Ok(Some((outcomes, inverses))) => {
+            done.extend(inverses.into_iter().map(|inverse| (place, inverse)));
+            outcomes
+        }
         Ok(None) => Vec::new(),
         Err(error) => vec![Err(error)],
+    }
+}
+
+fn set(key: &str, value: &str, inverses: &mut Vec<Inverse>) -> Result<(), Error> {
+    match sysctl::read(key)? {
+        Some(previous) if previous != value => {
+            let inverse = Inverse::Setting { key: key.to_owned(), value: previous };
+            kept(sysctl::overwrite(key, value), inverse, inverses)
+        }
+        _ => Ok(()),
     }
 }
 

@@ -61,9 +61,17 @@ impl Display for Step {
             Change::FlushTable { family, table } => {
                 write!(f, "{}route flush table {table}", option(*family))
             }
+            Change::ReturnDefault { family, table, leaving: _ } => {
+                let option = option(*family);
+                write!(
+                    f,
+                    "{option}route show table {table} default | sed 's/^/route replace /' | \
+                     ip -n {POD} {option}-batch -"
+                )
+            }
             Change::PutRule(rule) => write!(f, "{}rule add {rule}", option(rule.family)),
             Change::DeleteRule(rule) => write!(f, "{}rule delete {rule}", option(rule.family)),
-            Change::DeleteLink { link, alias: _ } => write!(f, "link delete {link}"),
+            Change::DeleteLink { link, .. } => write!(f, "link delete {link}"),
             Change::SetSysctl { .. } | Change::PutMarks(_) => Ok(()),
         }
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use cni_net::{Error, sysctl};
 use ipam_core::Family;
 
-use crate::perform::{is_it, kernel_rule, on, reply_marks};
+use crate::numbers::MAIN_TABLE;
+use crate::perform::{is_default, is_it, kernel_rule, on, reply_marks};
 use crate::site::Site;
 use crate::step::{Change, Need, Place, Step};
 
@@ -74,7 +75,8 @@ fn difference(place: Place, change: &Change, site: &mut Site<'_>) -> Result<Opti
         Change::PutRoute(_)
         | Change::DeleteRoute(_)
         | Change::ForgetRoutes { .. }
-        | Change::FlushTable { .. } => of_route(place, change, site)?,
+        | Change::FlushTable { .. }
+        | Change::ReturnDefault { .. } => of_route(place, change, site)?,
         Change::PutNeighbour(_)
         | Change::DeleteNeighbour { .. }
         | Change::ForgetNeighbours { .. } => of_neighbour(place, change, site)?,
@@ -90,7 +92,7 @@ fn difference(place: Place, change: &Change, site: &mut Site<'_>) -> Result<Opti
             Some(pod) => pod.nftables()?.reply_marks_difference(&reply_marks(marks))?,
             None => None,
         },
-        Change::DeleteLink { link, alias: _ } => {
+        Change::DeleteLink { link, .. } => {
             site.link(place, link)?.map(|_| "it is there".to_owned())
         }
     })
@@ -131,6 +133,15 @@ fn of_route(place: Place, change: &Change, site: &mut Site<'_>) -> Result<Option
             let there = routes(*table)?;
             let left = there.iter().find(|route| Family::of(route.dst.addr()) == *family);
             left.map(|left| format!("there is {left}"))
+        }
+        Change::ReturnDefault { family, table, leaving } => {
+            let there = routes(MAIN_TABLE)?;
+            let could = routes(*table)?;
+            let leaving = site.link(place, leaving)?.map(|link| link.index);
+            let is_default = |route: &&cni_net::Route| is_default(route, *family, leaving);
+            let lacks =
+                !there.iter().any(|it| is_default(&it)) && could.iter().any(|it| is_default(&it));
+            lacks.then(|| "the main table has none".to_owned())
         }
         _ => None,
     })

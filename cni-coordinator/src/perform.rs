@@ -2,12 +2,14 @@
 
 use cni_net::sysctl;
 use cni_net::{
-    AddressOptions, Error, Neighbour as NeighbourOnLink, NewVeth, ReplyMarks, RouteScope,
+    AddressOptions, Error, Link, MacAddr, Neighbour as NeighbourOnLink, NeighbourEntry, Netlink,
+    NewVeth, ReplyMarks, RouteScope,
 };
 use ipam_core::Family;
 use ipnet::IpNet;
 use rustix::io::Errno;
 
+use crate::numbers::MAIN_TABLE;
 use crate::site::Site;
 use crate::step::{Change, Marks, Neighbour, Place, Route, Rule, Veth};
 use crate::veth::{VETH, is_same_container};
@@ -26,78 +28,92 @@ pub(crate) enum Inverse {
     RemoveMarks,
     /// The route that another took the place of is there again.
     Route(cni_net::Route),
+    /// The route is there again, beside any that shares its destination.
+    AppendRoute(cni_net::Route),
+    /// The neighbour is known for ever again.
+    Neighbour(NeighbourOnLink),
     /// The link in the pod goes, and its other end with it.
     DeletePair(String),
 }
 
-/// Carries out a change, unless it is there already. `None`: there is nothing to take back.
+/// Keeps what takes a request back, if it was done or may have been: an answer can be lost.
+pub(crate) fn kept(
+    outcome: Result<(), Error>,
+    inverse: Inverse,
+    done: &mut Vec<Inverse>,
+) -> Result<(), Error> {
+    if matches!(outcome, Ok(()) | Err(Error::Protocol { .. })) {
+        done.push(inverse);
+    }
+    outcome
+}
+
+/// Carries out a change, unless it is there already, and adds to `done` what takes it back.
 ///
 /// Settings are not for here: see [`crate::apply`], which sets many at once.
 pub(crate) fn perform(
     place: Place,
     change: &Change,
     site: &mut Site<'_>,
-) -> Result<Option<Inverse>, Error> {
-    let Some(netlink) = site.netlink(place) else { return Ok(None) };
+    done: &mut Vec<Inverse>,
+) -> Result<(), Error> {
+    let Some(netlink) = site.netlink(place) else { return Ok(()) };
     match change {
-        Change::PutVeth(veth) => return put_veth(veth, site),
+        Change::PutVeth(veth) => put_veth(veth, site, done),
         Change::SetAlias { link, alias } => {
             let index = site.index(place, link)?;
-            if let Some(netlink) = site.netlink(place) {
-                netlink.set_link_alias(index, alias)?;
-            }
+            site.netlink(place).map_or(Ok(()), |netlink| netlink.set_link_alias(index, alias))
         }
         Change::SetUp { link } => {
             let index = site.index(place, link)?;
-            if let Some(netlink) = site.netlink(place) {
-                netlink.set_link_up(index)?;
-            }
+            site.netlink(place).map_or(Ok(()), |netlink| netlink.set_link_up(index))
         }
         Change::SetTxQueueLen { link, packets } => {
-            let Some(found) = netlink.link(link)? else { return Ok(None) };
-            if found.tx_queue_len != *packets {
-                netlink.set_tx_queue_len(found.index, *packets)?;
-                let (link, packets) = (link.clone(), found.tx_queue_len);
-                return Ok(Some(Inverse::Change(Change::SetTxQueueLen { link, packets })));
+            let Some(found) = netlink.link(link)? else { return Ok(()) };
+            if found.tx_queue_len == *packets {
+                return Ok(());
             }
+            let before = (link.clone(), found.tx_queue_len);
+            let before = Change::SetTxQueueLen { link: before.0, packets: before.1 };
+            let outcome = netlink.set_tx_queue_len(found.index, *packets);
+            kept(outcome, Inverse::Change(before), done)
         }
         Change::PutAddress { link, address } => {
             let index = site.index(place, link)?;
-            let Some(netlink) = site.netlink(place) else { return Ok(None) };
+            let Some(netlink) = site.netlink(place) else { return Ok(()) };
             match netlink.add_address(index, *address, AddressOptions { nodad: true }) {
-                Err(error) if is(&error, Errno::EXIST) => {}
-                outcome => outcome?,
+                Err(error) if is(&error, Errno::EXIST) => Ok(()),
+                outcome => outcome,
             }
         }
-        Change::SetSysctl { .. } => {}
+        Change::SetSysctl { .. } => Ok(()),
         Change::ForgetNeighbours { address, link } => {
             let keep = netlink.link(link)?.map(|link| link.index);
             for entry in netlink.neighbours(None)? {
                 if entry.address == *address && Some(entry.index) != keep {
-                    netlink.delete_neighbour(*address, entry.index)?;
+                    forget(netlink, &entry, done)?;
                 }
             }
+            Ok(())
         }
-        Change::PutNeighbour(neighbour) => return put_neighbour(place, neighbour, site),
-        Change::DeleteNeighbour { address, link } => {
-            if let Some(link) = netlink.link(link)? {
-                netlink.delete_neighbour(*address, link.index)?;
-            }
-        }
+        Change::PutNeighbour(neighbour) => put_neighbour(place, neighbour, site, done),
+        Change::DeleteNeighbour { address, link } => match netlink.link(link)? {
+            Some(link) => netlink.delete_neighbour(*address, link.index).map(drop),
+            None => Ok(()),
+        },
         Change::ForgetRoutes { dst, table, link } => {
             let keep = netlink.link(link)?.map(|link| link.index);
             for route in netlink.routes(Some(*table))? {
                 if route.dst == *dst && Some(route.index) != keep {
-                    netlink.delete_route(&route)?;
+                    delete_route(netlink, &route, done)?;
                 }
             }
+            Ok(())
         }
-        Change::PutRoute(route) => return put_route(place, route, site),
+        Change::PutRoute(route) => put_route(place, route, site, done),
         Change::DeleteRoute(route) => {
-            let Some(link) = netlink.link(&route.link)? else { return Ok(None) };
-            if netlink.delete_route(&on(route, link.index))? {
-                return Ok(Some(Inverse::Change(Change::PutRoute(route.clone()))));
-            }
+            let Some(link) = netlink.link(&route.link)? else { return Ok(()) };
+            delete_route(netlink, &on(route, link.index), done)
         }
         Change::FlushTable { family, table } => {
             for route in netlink.routes(Some(*table))? {
@@ -105,29 +121,46 @@ pub(crate) fn perform(
                     netlink.delete_route(&route)?;
                 }
             }
+            Ok(())
         }
-        Change::PutRule(rule) => {
-            if netlink.add_rule(&kernel_rule(rule))? {
-                return Ok(Some(Inverse::Change(Change::DeleteRule(rule.clone()))));
+        Change::ReturnDefault { family, table, leaving } => {
+            let leaving = netlink.link(leaving)?.map(|link| link.index);
+            let is_it = |route: &cni_net::Route| is_default(route, *family, leaving);
+            if netlink.routes(Some(MAIN_TABLE))?.iter().any(is_it) {
+                return Ok(());
             }
-        }
-        Change::DeleteRule(rule) => return delete_rule(place, rule, site),
-        Change::PutMarks(marks) => return put_marks(marks, site),
-        Change::DeleteLink { link, alias } => {
-            if let Some(found) = netlink.link(link)?
-                && found.alias.is_some_and(|found| is_same_container(&found, alias))
-            {
-                netlink.delete_link(found.index)?;
+            for route in netlink.routes(Some(*table))?.into_iter().filter(is_it) {
+                netlink.replace_route(&cni_net::Route { table: Some(MAIN_TABLE), ..route })?;
             }
+            Ok(())
         }
+        // The node's is for all pods: another ADD may have found it by now, and it stays.
+        Change::PutRule(rule) if place == Place::Node => {
+            netlink.add_rule(&kernel_rule(rule)).map(drop)
+        }
+        Change::PutRule(rule) => match netlink.add_rule(&kernel_rule(rule)) {
+            Ok(false) => Ok(()),
+            outcome => {
+                let inverse = Inverse::Change(Change::DeleteRule(rule.clone()));
+                kept(outcome.map(drop), inverse, done)
+            }
+        },
+        Change::DeleteRule(rule) => netlink.delete_rule(&kernel_rule(rule)).map(drop),
+        Change::PutMarks(marks) => put_marks(marks, site, done),
+        Change::DeleteLink { link, alias, mac } => match netlink.link(link)? {
+            Some(found) if is_of_container(&found, alias, *mac) => {
+                netlink.delete_link(found.index).map(drop)
+            }
+            _ => Ok(()),
+        },
     }
-    Ok(None)
 }
 
 /// Takes a change back.
 pub(crate) fn take_back(place: Place, inverse: &Inverse, site: &mut Site<'_>) -> Result<(), Error> {
+    let Some(netlink) = site.netlink(place) else { return Ok(()) };
     match inverse {
-        Inverse::Change(change) => perform(place, change, site).map(drop),
+        Inverse::Change(change) => perform(place, change, site, &mut Vec::new()),
         Inverse::Setting { key, value } => {
             site.within(place, || sysctl::write(key, value).map(drop))?.unwrap_or(Ok(()))
         }
@@ -135,27 +168,35 @@ pub(crate) fn take_back(place: Place, inverse: &Inverse, site: &mut Site<'_>) ->
             Some(pod) => pod.nftables()?.delete_table(MARKS_TABLE).map(drop),
             None => Ok(()),
         },
-        Inverse::Route(route) => match site.netlink(place) {
-            Some(netlink) => netlink.replace_route(route),
+        Inverse::Route(route) => netlink.replace_route(route),
+        Inverse::AppendRoute(route) => netlink.append_route(route),
+        Inverse::Neighbour(neighbour) => netlink.replace_neighbour(neighbour),
+        Inverse::DeletePair(pod) => match netlink.link(pod)? {
+            Some(link) => netlink.delete_link(link.index).map(drop),
             None => Ok(()),
         },
-        Inverse::DeletePair(pod) => match (site.link(Place::Pod, pod)?, site.netlink(Place::Pod)) {
-            (Some(link), Some(netlink)) => netlink.delete_link(link.index).map(drop),
-            _ => Ok(()),
-        },
+    }
+}
+
+/// Whether a link is a container's: its alias says so, or, before it has one, its MAC, which follows
+/// from the container's id.
+fn is_of_container(link: &Link, alias: &str, mac: MacAddr) -> bool {
+    match &link.alias {
+        Some(found) => is_same_container(found, alias),
+        None => link.kind.as_deref() == Some(VETH) && link.mac == Some(mac),
     }
 }
 
 /// The pair is taken for whole only if both ends are what they should be: what a killed ADD left
 /// may be anything.
-fn put_veth(veth: &Veth, site: &mut Site<'_>) -> Result<Option<Inverse>, Error> {
+fn put_veth(veth: &Veth, site: &mut Site<'_>, done: &mut Vec<Inverse>) -> Result<(), Error> {
     let inside = site.link(Place::Pod, &veth.pod)?;
     let outside = site.link(Place::Node, &veth.node)?;
     if let (Some(inside), Some(outside)) = (&inside, &outside) {
         let is_pair = inside.parent == Some(outside.index) && outside.parent == Some(inside.index);
         let is_as_planned = inside.mac == Some(veth.pod_mac) && outside.mac == Some(veth.node_mac);
         if is_pair && is_as_planned && inside.kind.as_deref() == Some(VETH) {
-            return Ok(None);
+            return Ok(());
         }
     }
     for (place, found) in [(Place::Node, outside), (Place::Pod, inside)] {
@@ -164,8 +205,8 @@ fn put_veth(veth: &Veth, site: &mut Site<'_>) -> Result<Option<Inverse>, Error> 
         }
     }
     let own = cni_net::Netns::current()?;
-    let Some(netlink) = site.netlink(Place::Pod) else { return Ok(None) };
-    netlink.add_veth(&NewVeth {
+    let Some(netlink) = site.netlink(Place::Pod) else { return Ok(()) };
+    let outcome = netlink.add_veth(&NewVeth {
         name: &veth.pod,
         peer_name: &veth.node,
         peer_netns: &own,
@@ -173,73 +214,107 @@ fn put_veth(veth: &Veth, site: &mut Site<'_>) -> Result<Option<Inverse>, Error> 
         peer_mac: veth.node_mac,
         mtu: veth.mtu,
         tx_queue_len: None,
-    })?;
-    Ok(Some(Inverse::DeletePair(veth.pod.clone())))
+    });
+    kept(outcome, Inverse::DeletePair(veth.pod.clone()), done)
 }
 
 fn put_neighbour(
     place: Place,
     neighbour: &Neighbour,
     site: &mut Site<'_>,
-) -> Result<Option<Inverse>, Error> {
+    done: &mut Vec<Inverse>,
+) -> Result<(), Error> {
     let Neighbour { address, mac, link } = neighbour;
     let index = site.index(place, link)?;
-    let Some(netlink) = site.netlink(place) else { return Ok(None) };
-    let is_there = netlink
-        .neighbours(Some(index))?
-        .iter()
-        .any(|entry| entry.address == *address && entry.mac == Some(*mac) && entry.permanent);
-    if is_there {
-        return Ok(None);
+    let Some(netlink) = site.netlink(place) else { return Ok(()) };
+    let mut entries = netlink.neighbours(Some(index))?.into_iter();
+    let before = entries.find(|entry| entry.address == *address).and_then(|it| known_for_good(&it));
+    let wanted = NeighbourOnLink { address: *address, mac: *mac, index };
+    if before == Some(wanted) {
+        return Ok(());
     }
-    netlink.replace_neighbour(&NeighbourOnLink { address: *address, mac: *mac, index })?;
-    let inverse = Change::DeleteNeighbour { address: *address, link: link.clone() };
-    Ok(Some(Inverse::Change(inverse)))
+    let delete = Change::DeleteNeighbour { address: *address, link: link.clone() };
+    let inverse = before.map_or(Inverse::Change(delete), Inverse::Neighbour);
+    kept(netlink.replace_neighbour(&wanted), inverse, done)
+}
+
+/// What was not known for good comes and goes by itself, and is not brought back.
+fn forget(
+    netlink: &mut Netlink,
+    entry: &NeighbourEntry,
+    done: &mut Vec<Inverse>,
+) -> Result<(), Error> {
+    let outcome = netlink.delete_neighbour(entry.address, entry.index).map(drop);
+    match known_for_good(entry) {
+        Some(before) => kept(outcome, Inverse::Neighbour(before), done),
+        None => outcome,
+    }
+}
+
+fn known_for_good(entry: &NeighbourEntry) -> Option<NeighbourOnLink> {
+    let NeighbourEntry { address, mac, index, permanent } = *entry;
+    mac.filter(|_| permanent).map(|mac| NeighbourOnLink { address, mac, index })
 }
 
 /// Added where there is none: that shows at once whether it is new. Where there is one, it is
 /// looked at, and stays if it is the same.
-fn put_route(place: Place, wanted: &Route, site: &mut Site<'_>) -> Result<Option<Inverse>, Error> {
+fn put_route(
+    place: Place,
+    wanted: &Route,
+    site: &mut Site<'_>,
+    done: &mut Vec<Inverse>,
+) -> Result<(), Error> {
     let index = site.index(place, &wanted.link)?;
     let route = on(wanted, index);
-    let Some(netlink) = site.netlink(place) else { return Ok(None) };
+    let Some(netlink) = site.netlink(place) else { return Ok(()) };
+    let inverse = Inverse::Change(Change::DeleteRoute(wanted.clone()));
     match netlink.add_route(&route) {
-        Ok(()) => return Ok(Some(Inverse::Change(Change::DeleteRoute(wanted.clone())))),
         Err(error) if is(&error, Errno::EXIST) => {}
-        Err(error) => return Err(error),
+        outcome => return kept(outcome, inverse, done),
     }
     let there = netlink.routes(Some(wanted.table))?;
     if there.iter().any(|found| is_it(found, &route)) {
-        return Ok(None);
+        return Ok(());
     }
-    // The one that it takes the place of: of the same metric, where one was asked for.
-    let before = there.into_iter().find(|found| {
-        found.dst == route.dst && (route.metric.is_none() || found.metric == route.metric)
-    });
-    netlink.replace_route(&route)?;
-    Ok(Some(match before {
-        Some(before) => Inverse::Route(before),
-        None => Inverse::Change(Change::DeleteRoute(wanted.clone())),
-    }))
+    // The one that it takes the place of.
+    let is_before =
+        |found: &cni_net::Route| found.dst == route.dst && metric(found) == metric(&route);
+    let before = there.into_iter().find(is_before);
+    kept(netlink.replace_route(&route), before.map_or(inverse, Inverse::Route), done)
 }
 
-fn delete_rule(place: Place, rule: &Rule, site: &mut Site<'_>) -> Result<Option<Inverse>, Error> {
-    let Some(netlink) = site.netlink(place) else { return Ok(None) };
-    if netlink.delete_rule(&kernel_rule(rule))? {
-        return Ok(Some(Inverse::Change(Change::PutRule(rule.clone()))));
+fn delete_route(
+    netlink: &mut Netlink,
+    route: &cni_net::Route,
+    done: &mut Vec<Inverse>,
+) -> Result<(), Error> {
+    match netlink.delete_route(route) {
+        Ok(false) => Ok(()),
+        outcome => kept(outcome.map(drop), Inverse::AppendRoute(route.clone()), done),
     }
-    Ok(None)
 }
 
-fn put_marks(marks: &Marks, site: &mut Site<'_>) -> Result<Option<Inverse>, Error> {
-    let Some(pod) = site.pod() else { return Ok(None) };
+/// The kernel's own where none is given (`IP6_RT_PRIO_USER` of `net/ip6_fib.h`).
+fn metric(route: &cni_net::Route) -> u32 {
+    let own = if route.dst.addr().is_ipv6() { 1024 } else { 0 };
+    route.metric.unwrap_or(own)
+}
+
+/// Whether it is a default route of the family that stays when `leaving` goes.
+pub(crate) fn is_default(route: &cni_net::Route, family: Family, leaving: Option<u32>) -> bool {
+    route.dst.prefix_len() == 0
+        && Family::of(route.dst.addr()) == family
+        && Some(route.index) != leaving
+}
+
+fn put_marks(marks: &Marks, site: &Site<'_>, done: &mut Vec<Inverse>) -> Result<(), Error> {
+    let Some(pod) = site.pod() else { return Ok(()) };
     let mut nftables = pod.nftables()?;
     let wanted = reply_marks(marks);
     if nftables.reply_marks_difference(&wanted)?.is_none() {
-        return Ok(None);
+        return Ok(());
     }
-    nftables.put_reply_marks(&wanted)?;
-    Ok(Some(Inverse::RemoveMarks))
+    kept(nftables.put_reply_marks(&wanted), Inverse::RemoveMarks, done)
 }
 
 /// The marks as the packet filter is told.

@@ -103,13 +103,20 @@ impl Plugin for Coordinator {
             None => by_alias(&attachment)?,
         };
         all_or_retry(&steps, &mut site)?;
-        match wirings.unwire(&[attachment]) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                // What is recorded of what is gone is taken away by a GC, or with the boot.
-                warn(&error.to_string());
-                Ok(())
+        let container = attachment.container.clone();
+        if let Err(error) = wirings.unwire(&[attachment]) {
+            // What is recorded of what is gone is taken away by a GC, or with the boot.
+            warn(&error.to_string());
+            return Ok(());
+        }
+        match own.first() {
+            // The others went meanwhile, and each DEL left the pair to the other.
+            Some(wiring)
+                if !others.is_empty() && wirings.of(&container).is_ok_and(|it| it.is_empty()) =>
+            {
+                all_or_retry(&on_node(unplan(wiring, &[])), &mut site)
             }
+            _ => Ok(()),
         }
     }
 
@@ -125,10 +132,12 @@ impl Plugin for Coordinator {
         let mut scene = look(&mut site, &attachment, &request.netns)?;
         let known = Wirings::new(&config.state_dir, PATIENCE).of(&attachment.container);
         scene.wirings = known.map_err(store)?.iter().filter_map(read).collect();
-        if !scene.wirings.iter().any(|wiring| wiring.attachment == attachment) {
+        let own = scene.wirings.iter().find(|wiring| wiring.attachment == attachment);
+        let Some(own) = own else {
             let msg = format!("nothing is recorded for {attachment}: DEL it and ADD it again");
             return Err(Error::new(DIFFERS, msg));
-        }
+        };
+        scene.node.keep(&own.node_addresses);
         let planned = plan(&config, &scene).map_err(no_plan)?;
         match first_difference(&planned.steps, &mut site).map_err(kernel)? {
             None => Ok(()),
@@ -253,15 +262,17 @@ fn read(recorded: &ipam_store::Wiring) -> Option<Wiring> {
         .ok()
 }
 
-/// What a DEL without a record can know: the pair is this interface's if its alias says so.
+/// What a DEL without a record can know: the pair is this interface's if its alias says so, or if it
+/// has none.
 fn by_alias(attachment: &Attachment) -> Result<Vec<Step>, Error> {
-    let VethPair { host, alias, .. } = VethPair::of(attachment);
+    let VethPair { host, alias, host_mac, .. } = VethPair::of(attachment);
     let mut outside = Netlink::open().map_err(kernel)?;
     let found = outside.link(&host).map_err(kernel)?;
-    if found.and_then(|link| link.alias).is_none_or(|found| found != alias) {
+    // One without an alias a killed ADD left: the step looks at its MAC.
+    if found.and_then(|link| link.alias).is_some_and(|found| found != alias) {
         return Ok(Vec::new());
     }
-    let change = Change::DeleteLink { link: host, alias };
+    let change = Change::DeleteLink { link: host, alias, mac: host_mac };
     let (place, need, ingredient) = (Place::Node, Need::Must, Ingredient::Veth);
     Ok(vec![Step { place, change, need, ingredient }])
 }

@@ -113,6 +113,15 @@ impl PodLink {
 }
 
 impl NodeScene {
+    /// Forgets every address of the node but these: for a CHECK, to which it is no difference that
+    /// the node has got one since.
+    pub fn keep(&mut self, addresses: &[IpAddr]) {
+        self.sources.retain(|address| addresses.contains(address));
+        for link in &mut self.links {
+            link.addresses.retain(|address| addresses.contains(address));
+        }
+    }
+
     /// The node's addresses for its pods, each once. The first of a family is what the pod's
     /// traffic to Services goes by: the source that the node has towards the pod, and then any of a
     /// link that is not excluded.

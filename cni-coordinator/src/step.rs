@@ -121,6 +121,16 @@ pub enum Change {
         /// The table.
         table: u32,
     },
+    /// The main table has a default route of the family by another link than `leaving`: if it has
+    /// none, those of `table` are put there, in the place of that link's.
+    ReturnDefault {
+        /// The family.
+        family: Family,
+        /// The table of the NIC that is to have it.
+        table: u32,
+        /// The link whose own goes with it.
+        leaving: String,
+    },
     /// The rule is there, once.
     PutRule(Rule),
     /// The rule is not there.
@@ -128,12 +138,15 @@ pub enum Change {
     /// The packet filter marks as [`Marks`] says, and our table of it has nothing else.
     PutMarks(Marks),
     /// The link is not there. One whose alias is not that of the same container
-    /// ([`VethPair::owns`](crate::VethPair::owns)) is somebody else's and stays.
+    /// ([`VethPair::owns`](crate::VethPair::owns)), or that has none and another MAC, is somebody
+    /// else's and stays.
     DeleteLink {
         /// Its name.
         link: String,
         /// An alias of the container.
         alias: String,
+        /// By which a link is known that a killed ADD left before it could name it.
+        mac: MacAddr,
     },
 }
 

@@ -186,7 +186,16 @@ impl Joint {
     fn to_make(scene: &Scene) -> Result<Self, PlanError> {
         let pair = VethPair::of(&scene.attachment);
         let taken = |place, link: &str| PlanError::NameTaken { place, link: link.to_owned() };
-        if scene.pod.link(POD_END).is_some_and(|link| !is_veth(link.kind.as_deref())) {
+        // One that another container left in this namespace is told by its other end.
+        let is_left = |link: &PodLink| {
+            let other = link.peer.and_then(|index| scene.node.link_by_index(index));
+            is_veth(link.kind.as_deref())
+                && other.is_some_and(|other| {
+                    let alias = other.alias.as_deref().unwrap_or_default();
+                    other.name == pair.host || alias.starts_with(ALIAS_PREFIX)
+                })
+        };
+        if scene.pod.link(POD_END).is_some_and(|link| !is_left(link)) {
             return Err(taken("the pod", POD_END));
         }
         // A veth of that name without an alias is one that a killed ADD left, or the peer's.

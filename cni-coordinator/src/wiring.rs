@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::ingredient::Ingredient;
 use crate::mode::{Mode, Turn};
-use crate::numbers::PROTOCOL;
+use crate::numbers::{PROTOCOL, REPLY_TABLE};
 use crate::step::{Change, Need, Neighbour, Place, Route, Rule, Step};
 use crate::veth::VethPair;
 
@@ -243,14 +243,15 @@ pub fn host_steps(wirings: &[Wiring]) -> Vec<Step> {
 /// `others` is what is recorded for other interfaces of the same container. While there is any, the
 /// veth pair stays; with the last it goes, and with it the node's routes and neighbours that lead
 /// there. The node's rule stays: it is for all pods. Steps in the pod are for one that goes on
-/// without this interface, and are left out where its namespace is gone.
+/// without this interface, and are left out where its namespace is gone: if the interface has the
+/// default route, the first of the others that has one in its own table gets it back.
 ///
 /// Everything that is gone already counts as done.
 pub fn unplan(wiring: &Wiring, others: &[Wiring]) -> Vec<Step> {
     if wiring.mode == Mode::Underlay && others.is_empty() {
         let alias = VethPair::of(&wiring.attachment).alias;
-        let link = wiring.host_link.clone();
-        return vec![on_node(Ingredient::Veth, Change::DeleteLink { link, alias })];
+        let (link, mac) = (wiring.host_link.clone(), wiring.host_mac);
+        return vec![on_node(Ingredient::Veth, Change::DeleteLink { link, alias, mac })];
     }
     let mut steps = Vec::new();
     for &address in &wiring.addresses {
@@ -267,10 +268,21 @@ pub fn unplan(wiring: &Wiring, others: &[Wiring]) -> Vec<Step> {
         steps.push(in_pod(Ingredient::SourceRule, Change::DeleteRule(rule)));
     }
     for family in wiring.families() {
+        let leaving = wiring.attachment.ifname.as_str();
+        steps.extend(tables_of_others(wiring, others).into_iter().map(|table| {
+            let change = Change::ReturnDefault { family, table, leaving: leaving.to_owned() };
+            in_pod(Ingredient::DefaultRoute, change)
+        }));
         let flush = Change::FlushTable { family, table: turn.table() };
         steps.push(in_pod(Ingredient::NicRoute, flush));
     }
     steps
+}
+
+/// In the order of the NICs.
+fn tables_of_others(wiring: &Wiring, others: &[Wiring]) -> BTreeSet<u32> {
+    let first = (wiring.mode == Mode::Overlay).then_some(REPLY_TABLE);
+    first.into_iter().chain(others.iter().map(|other| other.turn().table())).collect()
 }
 
 /// The pod's rule by which packets from an address leave by its NIC.

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use ipnet::IpNet;
-use netlink_packet_core::{DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_core::{
+    DefaultNla, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE,
+};
 use netlink_packet_route::{RouteNetlinkMessage, link::LinkAttribute};
 use rtnetlink::LinkUnspec;
 
@@ -39,6 +41,8 @@ pub enum Change<'a> {
     },
     /// [`Netlink::add_route`].
     AddRoute(&'a Route),
+    /// [`Netlink::append_route`], but for a route that is there already: that is `EEXIST` here.
+    AppendRoute(&'a Route),
     /// [`Netlink::replace_route`].
     ReplaceRoute(&'a Route),
     /// [`Netlink::add_rule`], but for a rule that is there already: that is `EEXIST` here.
@@ -53,7 +57,7 @@ impl Change<'_> {
             Self::AddAddress { .. } => Operation::AddAddress,
             Self::SetLinkUp(_) => Operation::SetLinkUp,
             Self::SetLinkAlias { .. } => Operation::SetLinkAlias,
-            Self::AddRoute(_) => Operation::AddRoute,
+            Self::AddRoute(_) | Self::AppendRoute(_) => Operation::AddRoute,
             Self::ReplaceRoute(_) => Operation::ReplaceRoute,
             Self::AddRule(_) => Operation::AddRule,
             Self::ReplaceNeighbour(_) => Operation::ReplaceNeighbour,
@@ -84,6 +88,10 @@ impl Change<'_> {
                 let message = RouteNetlinkMessage::NewRoute(route.message(context)?);
                 (message, NLM_F_CREATE | NLM_F_EXCL)
             }
+            Self::AppendRoute(route) => {
+                let message = RouteNetlinkMessage::NewRoute(route.message(context)?);
+                (message, NLM_F_CREATE | NLM_F_APPEND)
+            }
             Self::ReplaceRoute(route) => {
                 let message = RouteNetlinkMessage::NewRoute(route.message(context)?);
                 (message, NLM_F_CREATE | NLM_F_REPLACE)
@@ -107,7 +115,9 @@ impl fmt::Display for Change<'_> {
             Self::AddAddress { index, address, .. } => write!(f, "{address} to link {index}"),
             Self::SetLinkUp(index) => write!(f, "{index}"),
             Self::SetLinkAlias { index, alias } => write!(f, "{index} to {alias}"),
-            Self::AddRoute(route) | Self::ReplaceRoute(route) => route.fmt(f),
+            Self::AddRoute(route) | Self::AppendRoute(route) | Self::ReplaceRoute(route) => {
+                route.fmt(f)
+            }
             Self::AddRule(rule) => rule.fmt(f),
             Self::ReplaceNeighbour(neighbour) => neighbour.fmt(f),
         }

@@ -220,6 +220,19 @@ impl Netlink {
         self.make(&Change::AddRoute(route))
     }
 
+    /// Adds a route behind those to that destination with that metric in that table: IPv4 asks it
+    /// after them, IPv6 makes it one more next hop of theirs where both have a gateway. The same a
+    /// second time changes nothing.
+    ///
+    /// # Errors
+    /// As [`Netlink::add_route`], but for `EEXIST`.
+    pub fn append_route(&mut self, route: &Route) -> Result<()> {
+        match self.make(&Change::AppendRoute(route)) {
+            Err(error) if error.is(Errno::EXIST) => Ok(()),
+            made => made,
+        }
+    }
+
     /// Adds a route, in the place of the one to that destination with that metric in that table,
     /// by whatever link or gateway. The same a second time changes nothing.
     ///

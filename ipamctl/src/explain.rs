@@ -58,7 +58,11 @@ pub(crate) fn run(explain: &Explain, patience: Duration, out: &mut dyn Write) ->
     let mut scene = scene.with_context(|| format!("{} is gone", options.netns.display()))?;
     let known = Wirings::new(&config.state_dir, patience).of(&attachment.container)?;
     for recorded in known {
-        scene.wirings.push(Wiring::from_json(&recorded.document)?);
+        match Wiring::from_json(&recorded.document) {
+            Ok(wiring) => scene.wirings.push(wiring),
+            // An ADD goes on without it as well.
+            Err(error) => writeln!(out, "# {}: {error}", recorded.attachment)?,
+        }
     }
     let plan = plan(&config, &scene)?;
     for warning in &plan.warnings {

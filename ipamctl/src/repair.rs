@@ -10,6 +10,7 @@ use cni_coordinator::{
     numbers,
 };
 use cni_net::Netlink;
+use ipam_core::Attachment;
 use ipam_store::Wirings;
 
 /// Rules, routes and neighbours of the node that lead to its pods. Daemons that manage the network,
@@ -32,8 +33,10 @@ pub(crate) struct Repair {
 
 pub(crate) fn run(options: &Repair, patience: Duration, out: &mut dyn Write) -> Result<()> {
     let mut outside = Netlink::open()?;
-    let living = living(options, patience, &mut outside)?;
+    let (living, unread) = living(options, patience, &mut outside, out)?;
     if options.remove {
+        let living = living.into_iter().map(|wiring| wiring.attachment);
+        let living: Vec<_> = living.chain(unread).collect();
         return remove(options, &living, &mut outside, out);
     }
     let mut site = Site::open(None)?;
@@ -65,34 +68,50 @@ pub(crate) fn run(options: &Repair, patience: Duration, out: &mut dyn Write) -> 
 }
 
 /// What is recorded of pods that are still joined: whose link is there and is theirs. In overlay
-/// mode the link is another plugin's, and its being there is all that can be known.
-fn living(options: &Repair, patience: Duration, outside: &mut Netlink) -> Result<Vec<Wiring>> {
+/// mode the link is another plugin's, and its being there is all that can be known. Behind that,
+/// whose record cannot be read although they may be joined: another program wrote it.
+fn living(
+    options: &Repair,
+    patience: Duration,
+    outside: &mut Netlink,
+    out: &mut dyn Write,
+) -> Result<(Vec<Wiring>, Vec<Attachment>)> {
     let recorded = Wirings::new(&options.state_dir, patience).all()?;
     let links = outside.links()?;
-    let mut living = Vec::new();
+    let (mut living, mut unread) = (Vec::new(), Vec::new());
     for recorded in recorded {
-        let wiring = Wiring::from_json(&recorded.document)?;
-        let pair = VethPair::of(&wiring.attachment);
-        let is_there = links.iter().any(|link| {
-            link.name == wiring.host_link
-                && (wiring.mode == Mode::Overlay
-                    || link.alias.as_deref().is_some_and(|alias| pair.owns(alias)))
-        });
-        if is_there {
-            living.push(wiring);
+        let pair = VethPair::of(&recorded.attachment);
+        let is_there = |name: &str, is_others: bool| {
+            links.iter().any(|link| {
+                let owns = || link.alias.as_deref().is_some_and(|alias| pair.owns(alias));
+                link.name == name && (is_others || owns())
+            })
+        };
+        match Wiring::from_json(&recorded.document) {
+            Ok(wiring) => {
+                if is_there(&wiring.host_link, wiring.mode == Mode::Overlay) {
+                    living.push(wiring);
+                }
+            }
+            Err(error) => {
+                writeln!(out, "{}: {error}", recorded.attachment)?;
+                if is_there(&pair.host, false) {
+                    unread.push(recorded.attachment);
+                }
+            }
         }
     }
-    Ok(living)
+    Ok((living, unread))
 }
 
 fn remove(
     options: &Repair,
-    living: &[Wiring],
+    living: &[Attachment],
     outside: &mut Netlink,
     out: &mut dyn Write,
 ) -> Result<()> {
-    if let Some(wiring) = living.first() {
-        let (count, first) = (living.len(), &wiring.attachment);
+    if let Some(first) = living.first() {
+        let count = living.len();
         bail!("{count} interfaces still need the node's rules, the first is {first}");
     }
     let ours = outside.rules()?.into_iter();

@@ -44,6 +44,7 @@ const TABLE: &[(&str, &str, Kernel)] = &[
     ("cni-net", "veth", Kernel::Host),
     ("cni-net", "ipvlan_missing", Kernel::HostWithoutIpvlan),
     ("cni-net", "ipvlan", Kernel::Ipvlan),
+    ("e2e", "coordinator", Kernel::Host),
     ("e2e", "coordinator_time", Kernel::Host),
     ("e2e", "delegate", Kernel::Host),
     ("e2e", "lab", Kernel::Host),

@@ -13,9 +13,10 @@ pub(crate) const FOLDER_VARIABLE: &str = "NODE_IPAM_BIN";
 
 /// Builds of plugins that only tests start: package, feature, and a name of their own, for the
 /// folder's others are those that are installed.
-const VARIANTS: [(&str, &str, &str); 2] = [
-    // Its requests to the kernel fail where a test wants it, for the tests that sweep over all.
+const VARIANTS: [(&str, &str, &str); 3] = [
+    // Their requests to the kernel fail where a test wants it, for the tests that sweep over all.
     ("cni-ipvlan", "fault-injection", "cni-ipvlan-faulty"),
+    ("cni-coordinator", "fault-injection", "cni-coordinator-faulty"),
     // It leaves out what a test names, to see what that is there for.
     ("cni-coordinator", "omit-ingredients", "cni-coordinator-partial"),
 ];

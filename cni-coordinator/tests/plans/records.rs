@@ -82,6 +82,7 @@ fn an_earlier_del_deletes_what_is_of_its_interface() {
             "ip route delete 192.168.0.160/32 dev veth0123456789a table 500 OURS scope link",
             "ip neigh delete 192.168.0.160 dev veth0123456789a",
             "ip -n POD rule delete pref 602 from 192.168.0.160/32 lookup 102 OURS",
+            "ip -n POD route show table 101 default | sed 's/^/route replace /' | ip -n POD -batch -",
             "ip -n POD route flush table 102",
         ]
     );
@@ -99,7 +100,9 @@ fn a_del_in_overlay_mode_leaves_the_other_plugins_link() {
             "ip neigh delete fd00:172:31::187 dev cali12345",
             "ip -n POD rule delete pref 601 from 172.31.199.187/32 lookup 101 OURS",
             "ip -n POD -6 rule delete pref 601 from fd00:172:31::187/128 lookup 101 OURS",
+            "ip -n POD route show table 100 default | sed 's/^/route replace /' | ip -n POD -batch -",
             "ip -n POD route flush table 101",
+            "ip -n POD -6 route show table 100 default | sed 's/^/route replace /' | ip -n POD -6 -batch -",
             "ip -n POD -6 route flush table 101",
         ]
     );

@@ -107,6 +107,22 @@ impl World {
             Change::FlushTable { family, table } => self
                 .routes(in_pod)
                 .retain(|it| it.table != *table || Family::of(it.dst.addr()) != *family),
+            Change::ReturnDefault { family, table, leaving } => {
+                let routes = self.routes(in_pod);
+                let is_default = |it: &&Route| {
+                    it.dst.prefix_len() == 0
+                        && Family::of(it.dst.addr()) == *family
+                        && it.link != *leaving
+                };
+                if !routes.iter().filter(is_default).any(|it| it.table == MAIN_TABLE) {
+                    let own = routes.iter().filter(is_default).filter(|it| it.table == *table);
+                    let back: Vec<_> =
+                        own.map(|it| Route { table: MAIN_TABLE, ..it.clone() }).collect();
+                    for route in &back {
+                        put_route(routes, route);
+                    }
+                }
+            }
             Change::PutRule(rule) => {
                 let rules = self.rules(in_pod);
                 if !rules.contains(rule) {
@@ -115,7 +131,7 @@ impl World {
             }
             Change::DeleteRule(rule) => self.rules(in_pod).retain(|it| it != rule),
             Change::PutMarks(marks) => self.marks = Some(marks.clone()),
-            Change::DeleteLink { link, alias } => {
+            Change::DeleteLink { link, alias, .. } => {
                 let pair = VethPair::of(&self.scene.wirings[0].attachment);
                 assert!(pair.owns(alias), "{alias}");
                 self.scene.node.links.retain(|it| it.name != *link);
