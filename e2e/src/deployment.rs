@@ -164,15 +164,18 @@ impl<'lab> Deployment<'lab> {
         node.runtime()?.add(PLUGIN, &configuration, pod, INTERFACE)
     }
 
-    /// ADD for any network and interface of a pod.
+    /// ADD for any network and interface of a pod, which may end without a DEL: what dead pods hold
+    /// is free as soon as somebody needs it.
     ///
     /// # Errors
     ///
     /// As [`Self::add`].
     pub fn attach(&self, pod: &Pod, network: &str, interface: &str) -> Result<Answer> {
         let node = &pod.spec().node;
-        let configuration = self.configuration(node, network)?.to_string();
-        self.lab.node(node)?.runtime()?.add(PLUGIN, &configuration, pod, interface)
+        let mut configuration = self.configuration(node, network)?;
+        configuration["ipam"]["graceSeconds"] = json!(0);
+        let runtime = self.lab.node(node)?.runtime()?;
+        runtime.add(PLUGIN, &configuration.to_string(), pod, interface)
     }
 
     /// DEL for a pod's own network.
