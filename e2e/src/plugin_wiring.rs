@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use crate::node::Node;
@@ -69,12 +70,13 @@ impl Wiring for PluginWiring {
 
 /// What the plugin reads.
 pub fn configuration(node: &Node, coordination: &Coordination, previous: &Value) -> Value {
+    let text = |cidrs: &[IpNet]| cidrs.iter().map(ToString::to_string).collect::<Vec<_>>();
     json!({
         "cniVersion": "1.1.0",
         "name": "coordinated",
         "type": COORDINATOR,
-        "serviceCIDR": coordination.service_cidrs,
-        "hijackCIDR": coordination.hijack_cidrs,
+        "serviceCIDR": text(&coordination.service_cidrs),
+        "hijackCIDR": text(&coordination.hijack_cidrs),
         "podDefaultRouteNIC": coordination.default_route_nic,
         "vethMTU": coordination.veth_mtu_bytes.unwrap_or(0),
         "stateDir": node.data_dir().join("coordinator"),
