@@ -33,6 +33,7 @@ mod http;
 mod list;
 mod nic;
 mod provider;
+mod service;
 mod session;
 mod steady;
 mod transport;

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use cni_net::MacAddr;
 
-use crate::alibaba::{self, Alibaba};
-use crate::aws::{self, Aws};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::nic::Reading;
-use crate::session::{Dialect, Session};
+use crate::service::Service;
+use crate::session::Session;
 use crate::transport::Http;
+use crate::{alibaba, aws};
 
 /// Where the firmware says who made the machine.
 const VENDOR_FILE: &str = "/sys/class/dmi/id/sys_vendor";
@@ -140,23 +140,16 @@ impl fmt::Debug for dyn Provider {
 
 /// The provider of this name. Nothing is asked yet.
 pub fn connect(name: ProviderName, options: &Options) -> Box<dyn Provider> {
-    match name {
-        ProviderName::Alibaba => Box::new(alibaba(*options)),
-        ProviderName::Aws => Box::new(aws(*options)),
-    }
+    Box::new(service(name, *options))
 }
 
-fn alibaba(options: Options) -> Alibaba<Http> {
-    Alibaba::new(session(&options, alibaba::ENDPOINT, alibaba::DIALECT), options)
-}
-
-fn aws(options: Options) -> Aws<Http> {
-    Aws::new(session(&options, aws::ENDPOINT, aws::DIALECT), options)
-}
-
-fn session(options: &Options, usual: Endpoint, dialect: Dialect) -> Session<Http> {
-    let endpoint = options.endpoint.unwrap_or(usual);
-    Session::new(Http::new(endpoint), endpoint, dialect)
+fn service(name: ProviderName, options: Options) -> Service<Http> {
+    let cloud = match name {
+        ProviderName::Alibaba => &alibaba::CLOUD,
+        ProviderName::Aws => &aws::CLOUD,
+    };
+    let endpoint = options.endpoint.unwrap_or(cloud.endpoint);
+    Service::new(cloud, Session::new(Http::new(endpoint), endpoint, cloud.dialect), options)
 }
 
 /// The provider whose machine this is: by what the firmware says, else by who answers. With an
@@ -173,10 +166,7 @@ pub fn detect(options: &Options) -> Result<Box<dyn Provider>, Error> {
         return Ok(connect(name, options));
     }
     let quick = options.with_deadline(PROBE_DEADLINE.min(options.deadline));
-    let answers = |name: &ProviderName| match name {
-        ProviderName::Alibaba => alibaba(quick).answers(),
-        ProviderName::Aws => aws(quick).answers(),
-    };
+    let answers = |name: &ProviderName| service(*name, quick).answers();
     let found = ProviderName::ALL.into_iter().find(answers);
     found.map(|name| connect(name, options)).ok_or_else(|| {
         let tried = ProviderName::ALL.map(ProviderName::as_str).join(" or ");

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::*;
 use crate::provider::{Options, Provider};
+use crate::service;
 use crate::{alibaba, aws};
 
 /// Gets the number of a GET and the files, before it is answered.
@@ -127,12 +128,16 @@ impl Service {
         Session::new(self.clone(), endpoint, dialect)
     }
 
-    fn as_alibaba(&self) -> alibaba::Alibaba<Self> {
-        alibaba::Alibaba::new(self.session(alibaba::DIALECT), Options::default())
+    fn as_alibaba(&self) -> service::Service<Self> {
+        service::Service::new(
+            &alibaba::CLOUD,
+            self.session(alibaba::CLOUD.dialect),
+            Options::default(),
+        )
     }
 
-    fn as_aws(&self) -> aws::Aws<Self> {
-        aws::Aws::new(self.session(aws::DIALECT), Options::default())
+    fn as_aws(&self) -> service::Service<Self> {
+        service::Service::new(&aws::CLOUD, self.session(aws::CLOUD.dialect), Options::default())
     }
 
     fn instead(&self, answers: impl IntoIterator<Item = Result<Answer, NoAnswer>>) {
