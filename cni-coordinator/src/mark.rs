@@ -35,7 +35,8 @@ impl Mark {
         self.mask
     }
 
-    fn new(value: u32, mask: u32) -> Option<Self> {
+    /// `None` for one that marks nothing, or never matches.
+    pub(crate) fn new(value: u32, mask: u32) -> Option<Self> {
         (value != 0 && value & !mask == 0).then_some(Self { value, mask })
     }
 }

@@ -8,6 +8,7 @@ use cni_net::{Address, Error, Link, Netlink, Netns};
 use ipam_core::{Attachment, Family};
 use ipnet::IpNet;
 
+use crate::mark::Mark;
 use crate::numbers::is_own_or_main;
 use crate::scene::{NodeLink, NodeScene, PodLink, PodScene, Scene};
 use crate::site::Site;
@@ -136,7 +137,7 @@ fn rule(rule: &cni_net::Rule) -> Option<Rule> {
     let mark = match rule.mark {
         None => None,
         // A mark that is none of ours: no rule of ours either.
-        Some(mark) => Some(mark.to_string().parse().ok()?),
+        Some(mark) => Some(Mark::new(mark.value, mark.mask)?),
     };
     let family = match rule.family {
         cni_net::Family::V4 => Family::V4,

@@ -145,14 +145,7 @@ impl Location {
         }
         // First: when the database is there, its loss has to be noticed.
         declared.write(&self.declared())?;
-        match fs::remove_file(&draft) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(io_error("remove", &draft)(error));
-            }
-            _ => {}
-        }
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&draft);
-        let file = file.map_err(io_error("create", &draft))?;
+        let file = fresh(&mut OpenOptions::new(), &draft)?;
         let noted = lock.noted().unwrap_or_default();
         let made = Phased::open(Disk::new(file, Growth::Blocks), true)
             .map_err(Fault::from)
@@ -161,6 +154,18 @@ impl Location {
         File::open(&draft).and_then(|file| file.sync_all()).map_err(io_error("sync", &draft))?;
         rename(&draft, &path)
     }
+}
+
+/// A new file in the place of what somebody who was killed may have left there.
+pub(crate) fn fresh(options: &mut OpenOptions, path: &Path) -> Result<File, Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(io_error("remove", path)(error));
+        }
+        _ => {}
+    }
+    let file = options.read(true).write(true).create_new(true).open(path);
+    file.map_err(io_error("create", path))
 }
 
 /// An existing database file that no other program has open. All of ours take the lock first; what

@@ -1,7 +1,6 @@
 //! What plugins have made in the kernel for the attachments of this boot.
 
-use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,9 +9,9 @@ use ipam_core::{Attachment, BootId, ContainerId};
 use redb::{Database, ReadableDatabase};
 
 use crate::codec;
-use crate::database::{begin, existing, open_overlay};
+use crate::database::{begin, existing, fresh, open_overlay};
 use crate::disk::{Disk, Growth};
-use crate::durable::{create_directory, io_error, is_there, rename};
+use crate::durable::{create_directory, is_there, rename};
 use crate::error::Error;
 use crate::fault::{Fault, Outcome};
 use crate::lock::Lock;
@@ -121,7 +120,12 @@ impl Wirings {
             return Ok(Vec::new());
         }
         let _lock = self.lock()?;
-        let (database, known) = self.open(&[])?;
+        // A DEL is about one container, and need not read the others.
+        let prefix = match attachments {
+            [only] => container_key(&only.container),
+            _ => Vec::new(),
+        };
+        let (database, known) = self.open(&prefix)?;
         let removed: Vec<_> =
             known.into_iter().filter(|it| attachments.contains(&it.attachment)).collect();
         let outcome = Self::remove(database.database(), &removed);
@@ -238,15 +242,7 @@ impl Wirings {
 
     fn create(&self, path: &Path) -> Result<(), Error> {
         let draft = self.directory.join("wirings.redb.new");
-        match fs::remove_file(&draft) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(io_error("remove", &draft)(error));
-            }
-            _ => {}
-        }
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create_new(true).mode(0o600).open(&draft);
-        let file: File = file.map_err(io_error("create", &draft))?;
+        let file = fresh(OpenOptions::new().mode(0o600), &draft)?;
         let made = Phased::open(Disk::new(file, Growth::Blocks), false).map_err(Fault::from);
         let made = made.and_then(|database| {
             let transaction = begin(database.database())?;

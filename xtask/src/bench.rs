@@ -44,10 +44,12 @@ pub(crate) fn run(quick: bool, without_guest: bool, churn_days: u32) -> Result<u
     if quick {
         process.arg("--quick");
     }
+    let tests = executable::build_tests()?;
     let output = target.join("bench/coordinator.txt");
-    process.arg("--coordinator").arg(coordinator(&programs, &output, quick)?);
+    process.arg("--coordinator").arg(coordinator(&tests, &programs, &output, quick)?);
     if !without_guest {
-        process.arg("--ipvlan").arg(ipvlan(&programs, &target.join("bench/ipvlan.txt"), quick)?);
+        let output = target.join("bench/ipvlan.txt");
+        process.arg("--ipvlan").arg(ipvlan(&tests, &programs, &output, quick)?);
     }
     workspace::run(&mut process)?;
     Ok(0)
@@ -64,10 +66,10 @@ fn references(programs: &Path) -> Result<()> {
 }
 
 /// Runs the comparison in the guest with these programs; what it says goes to a file.
-fn ipvlan(programs: &Path, output: &Path, quick: bool) -> Result<PathBuf> {
-    let test = comparison(IPVLAN)?;
+fn ipvlan(tests: &[Executable], programs: &Path, output: &Path, quick: bool) -> Result<PathBuf> {
+    let test = comparison(tests, IPVLAN)?;
     let file = test.file.display().to_string();
-    let mut request = Request::new(vec![file, "--nocapture".to_owned()], test.folder);
+    let mut request = Request::new(vec![file, "--nocapture".to_owned()], test.folder.clone());
     request.environment.extend(environment(programs, quick));
     let run = vm::Run { request, out: None, timeout: GUEST_TIMEOUT };
     let log = output.with_extension("log");
@@ -79,8 +81,13 @@ fn ipvlan(programs: &Path, output: &Path, quick: bool) -> Result<PathBuf> {
 }
 
 /// Runs the coordinator's comparison here; what it says goes to a file.
-fn coordinator(programs: &Path, output: &Path, quick: bool) -> Result<PathBuf> {
-    let test = comparison(COORDINATOR)?;
+fn coordinator(
+    tests: &[Executable],
+    programs: &Path,
+    output: &Path,
+    quick: bool,
+) -> Result<PathBuf> {
+    let test = comparison(tests, COORDINATOR)?;
     let mut process = Command::new(&test.file);
     process.arg("--nocapture").current_dir(&test.folder).envs(environment(programs, quick));
     let outcome = process.output()?;
@@ -91,9 +98,8 @@ fn coordinator(programs: &Path, output: &Path, quick: bool) -> Result<PathBuf> {
     Ok(output.to_owned())
 }
 
-fn comparison(name: (&str, &str)) -> Result<Executable> {
-    let tests = executable::build_tests()?;
-    let test = tests.into_iter().find(|test| (&*test.package, &*test.target) == name);
+fn comparison<'a>(tests: &'a [Executable], name: (&str, &str)) -> Result<&'a Executable> {
+    let test = tests.iter().find(|test| (&*test.package, &*test.target) == name);
     test.with_context(|| format!("there is no test {}", name.1))
 }
 
