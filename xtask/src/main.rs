@@ -23,6 +23,7 @@ mod plugins;
 mod prefixed;
 mod report;
 mod request;
+mod supply;
 mod test;
 mod toolchain;
 mod verdict;

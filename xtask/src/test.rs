@@ -11,7 +11,9 @@ use crate::kernel_tests::{self, Sorted};
 use crate::libtest::Tally;
 use crate::report::Report;
 use crate::verdict::Verdict;
-use crate::{demo, guests, install, ipvlan, no_std, packages, plugins, toolchain, workspace};
+use crate::{
+    demo, guests, install, ipvlan, no_std, packages, plugins, supply, toolchain, workspace,
+};
 
 const ANYWHERE: &str = "unit and property tests";
 const HOST: &str = "namespace tests";
@@ -110,6 +112,7 @@ fn static_checks(report: &mut Report) {
         doc.env("RUSTDOCFLAGS", "-D warnings");
         run(doc)
     });
+    report.part("licences and sources", supply::check);
     report.part("no_std", no_std::prove);
     if workspace::root().join("fuzz").exists() {
         report.part("fuzz targets compile", || {
