@@ -20,6 +20,8 @@ pub(crate) struct Place {
     file: PathBuf,
     /// Counted from 1; empty documents do not count.
     document: usize,
+    /// In a list, counted from 1.
+    item: Option<usize>,
 }
 
 impl Place {
@@ -36,7 +38,8 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: document {}", self.file.display(), self.document)
+        write!(f, "{}: document {}", self.file.display(), self.document)?;
+        self.item.map_or(Ok(()), |item| write!(f, ", item {item}"))
     }
 }
 
@@ -69,10 +72,10 @@ impl Documents {
         // First as free values: whether a document is a pool at all must not depend on whether
         // its fields fit a pool.
         for value in serde_saphyr::read::<_, Value>(&mut reader) {
-            let place = Place { file: file.to_path_buf(), document: count + 1 };
+            let place = Place { file: file.to_path_buf(), document: count + 1, item: None };
             match value {
                 Ok(Value::Null) => continue,
-                Ok(value) => self.add_document(place, value),
+                Ok(value) => self.add_list_or_document(place, value),
                 Err(error) => self.faults.push(format!("{place}: {}", one_line(&error))),
             }
             count += 1;
@@ -80,6 +83,22 @@ impl Documents {
         if count == 0 {
             let file = file.display();
             self.faults.push(format!("{file}: no document: a {POOL_KIND} in YAML is expected"));
+        }
+    }
+
+    /// A document, or those of a list as `kubectl get -o yaml` writes it.
+    fn add_list_or_document(&mut self, place: Place, mut value: Value) {
+        if value["apiVersion"] != "v1" || value["kind"] != "List" {
+            return self.add_document(place, value);
+        }
+        match value["items"].take() {
+            Value::Array(items) => {
+                for (index, item) in items.into_iter().enumerate() {
+                    let place = Place { item: Some(index + 1), ..place.clone() };
+                    self.add_document(place, item);
+                }
+            }
+            _ => self.faults.push(format!("{place}: items: a list is expected")),
         }
     }
 
@@ -196,6 +215,34 @@ spec: {subnet: 10.0.0.0/24, ips: [10.0.0.1-10.0.0.2]}
         assert_eq!(documents.faults, Vec::<String>::new());
         let places: Vec<String> = documents.pools.iter().map(|(p, _)| p.to_string()).collect();
         assert_eq!(places, ["pools.yaml: document 1", "pools.yaml: document 2"]);
+    }
+
+    #[test]
+    fn a_list_as_kubectl_writes_it_is_its_items() {
+        let item = |text: &str| {
+            let indented: Vec<_> = text.lines().map(|line| format!("  {line}")).collect();
+            format!("- {}\n", indented.join("\n").trim_start())
+        };
+        let second =
+            GOOD.replace("10.0", "10.1").replace("name: a", "name: b, uid: x, generation: 2");
+        let items = item(GOOD) + &item(&(second + "status: {totalIPCount: 2}\n"));
+        let list =
+            |items: &str| format!("apiVersion: v1\nkind: List\nmetadata: {{}}\nitems:\n{items}");
+        let documents = read(&list(&items));
+        assert_eq!(documents.faults, Vec::<String>::new());
+        let places: Vec<String> = documents.pools.iter().map(|(p, _)| p.to_string()).collect();
+        let at = |item| format!("pools.yaml: document 1, item {item}");
+        assert_eq!(places, [at(1), at(2)]);
+
+        let faults = read(&list(&items.replace("ips: [10.1.", "ipz: [10.1."))).faults;
+        assert!(
+            faults[0].starts_with("pools.yaml: document 1, item 2 (pool b): spec.ipz"),
+            "{faults:?}"
+        );
+        let nested = list(&item(&list(&item(GOOD))));
+        assert!(read(&nested).faults[0].contains("item 1: apiVersion \"v1\""));
+        assert!(read("apiVersion: v1\nkind: List\nitems: 7\n").faults[0].contains("items: a list"));
+        assert!(read(&list(" []")).faults.is_empty(), "an empty list is a document");
     }
 
     #[test]
