@@ -53,7 +53,7 @@ impl Grid {
             .iter()
             .map(|number| {
                 let start = shifted(*number, block_bits + column_bits);
-                let cells = (0..1_u128 << column_bits);
+                let cells = 0..1_u128 << column_bits;
                 let cell = |at| Cell::new(family, start + shifted(at, block_bits), block_bits);
                 Row { first: address(family, start), cells: cells.map(cell).collect() }
             })

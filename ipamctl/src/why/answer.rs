@@ -227,7 +227,7 @@ impl Granted {
                 Origin::TakenOver { .. } => "an earlier sandbox of the pod holds it",
                 Origin::Returned => "it waited for this pod",
                 Origin::Early => "nothing is free, and it cools down longest",
-                _ => "the strategy's next of the first pool that has one",
+                _ => "by the strategy, of the first pool that has one",
             },
         }
     }
