@@ -15,13 +15,16 @@ fn pool(ips: &[(u8, u8)], excluded: &[(u8, u8)], gateway: Option<u8>) -> Pool {
         let text = |(first, last): &(u8, u8)| format!("{}-{}", address(*first), address(*last));
         ranges.iter().map(text).collect()
     };
-    Pool::new("p", &PoolSpec {
-        subnet: "10.0.0.0/24".into(),
-        ips: texts(ips),
-        exclude_ips: texts(excluded),
-        gateway: gateway.map(|last| address(last).to_string()),
-        ..PoolSpec::default()
-    })
+    Pool::new(
+        "p",
+        &PoolSpec {
+            subnet: "10.0.0.0/24".into(),
+            ips: texts(ips),
+            exclude_ips: texts(excluded),
+            gateway: gateway.map(|last| address(last).to_string()),
+            ..PoolSpec::default()
+        },
+    )
     .unwrap()
 }
 
@@ -72,7 +75,8 @@ fn resting(last: u8, kind: RestKind) -> Resting {
 }
 
 fn ranges() -> impl Strategy<Value = Vec<(u8, u8)>> {
-    let range = (any::<u8>(), 0_u8..40).prop_map(|(first, more)| (first, first.saturating_add(more)));
+    let range =
+        (any::<u8>(), 0_u8..40).prop_map(|(first, more)| (first, first.saturating_add(more)));
     prop::collection::vec(range, 1..5)
 }
 

@@ -150,10 +150,8 @@ fn contents() -> Contents {
     let reserved = |name: &str, ips: &[&str]| {
         Reserved::new(name, &ReservedSpec { ip_version: None, ips: list(ips) }).unwrap()
     };
-    let labels = [
-        ("app.kubernetes.io/managed-by", "ipamctl-sync"),
-        ("node-ipam/gone-since", GONE_SINCE),
-    ];
+    let labels =
+        [("app.kubernetes.io/managed-by", "ipamctl-sync"), ("node-ipam/gone-since", GONE_SINCE)];
     let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let fence = reserved("cloud-gone-v4-1795300000", &["172.31.199.101-172.31.199.102"]);
     let own = format!("/proc/{}/ns/net", std::process::id());
@@ -180,8 +178,8 @@ fn contents() -> Contents {
     };
     let later = |seconds| now.moment.after(seconds);
     let rests = [
-        ("172.31.199.110", Rest::cooling(now.moment, later(3600))),
-        ("172.31.199.111", Rest::cooling(now.moment, later(3600))),
+        ("172.31.199.110", Rest::cooling(now.moment, later(3650))),
+        ("172.31.199.111", Rest::cooling(now.moment, later(3650))),
         ("172.31.199.112", Rest::sticky(key, now.moment, later(86_400))),
         ("172.31.199.113", Rest::quarantine("02:00:00:00:00:07".into(), now.moment, later(7200))),
     ];

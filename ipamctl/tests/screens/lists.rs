@@ -43,8 +43,7 @@ fn held_addresses_come_by_themselves_and_the_others_by_their_state() {
     let some = of_cloud(&["--state", "sticky,quarantined"]);
     assert_eq!(some, pairs(&[("172.31.199.112", "sticky"), ("172.31.199.113", "quarantined")]));
     let fenced = of_cloud(&["--state", "fenced"]);
-    let expected =
-        [("172.31.199.101", "live,fenced"), ("172.31.199.102", "fenced,fenced")];
+    let expected = [("172.31.199.101", "live,fenced"), ("172.31.199.102", "fenced,fenced")];
     assert_eq!(fenced, pairs(&expected));
 }
 

@@ -24,7 +24,7 @@ fn an_address_has_its_whole_story() {
         ),
         ("172.31.199.106", &["<not told> (unknown)", "none on this node"]),
         ("172.31.199.102", &["State:", "fenced", "cloud-gone-v4-1795300000"]),
-        ("172.31.199.110", &["cooling", "it cools down after its release", "59m ("]),
+        ("172.31.199.110", &["cooling", "it cools down after its release", "60m ("]),
         ("172.31.199.112", &["sticky", "it waits for pod default/db-0 eth0"]),
         ("172.31.199.113", &["quarantined", "it is in quarantine: 02:00:00:00:00:07"]),
         ("172.31.199.121", &["reserved", "excludeIPs of the pool has it"]),
@@ -40,13 +40,10 @@ fn an_address_has_its_whole_story() {
     }
 }
 
-/// The loopback address is on no list of a census, so an address of the test's own is needed: there
-/// is none for sure. What is not there must be said.
 #[test]
 fn json_says_who_and_whether_the_node_was_seen() {
     let fixture = Fixture::new();
-    let story =
-        fixture.json(&["show", "ip", "172.31.199.105", "--node-in-container"]);
+    let story = fixture.json(&["show", "ip", "172.31.199.105", "--node-in-container"]);
     assert_eq!(story["kind"], "AddressStory");
     assert_eq!(story["state"], "held");
     assert_eq!(story["holder"]["life"], "gone");
