@@ -102,8 +102,8 @@ pub(crate) fn show(
 }
 
 fn rows<'a>(inventory: &'a Inventory, filter: &Filter) -> Result<Vec<Row<'a>>> {
-    let fences = inventory.reserved.iter().filter(|one| gone_since(one).is_some());
-    let fenced: RangeSet = fences.flat_map(|fence| fence.ips().ranges()).copied().collect();
+    let gone = inventory.reserved.iter().filter(|one| gone_since(one).is_some());
+    let fenced: RangeSet = gone.flat_map(|fence| fence.ips().ranges()).copied().collect();
     let held = inventory.leases.iter().map(|lease| Row {
         range: lease.address.into(),
         pool: &lease.pool,

@@ -107,9 +107,9 @@ impl Occupancy {
             .map(|lease| lease.address)
             .collect();
         let all = pool.ips().union(&held);
-        let (fences, others): (Vec<&Reserved>, Vec<&Reserved>) =
+        let (gone, others): (Vec<&Reserved>, Vec<&Reserved>) =
             reserved.iter().partition(|one| gone_since(one).is_some());
-        let fenced = union(&fences);
+        let fenced = union(&gone);
         let given = pool.assignable().difference(&union(&others));
         let resting = |kind| -> RangeSet {
             let of_kind = rests.iter().filter(|resting| resting.rest.kind() == kind);

@@ -90,24 +90,20 @@ pub(crate) fn run(
     out: &mut dyn Write,
 ) -> Result<()> {
     let store_at = |directory: &Path| Store::new(directory, patience);
-    let (store, questions) = match &options.file {
-        Some(file) => {
-            let (namespace, name) = match &options.pod {
-                Some(pod) => pod.split_once('/').context("--pod is NAMESPACE/NAME")?,
-                None => ("", ""),
-            };
-            let value = conflist::read(file)?;
-            let question = options.question(file, value, &options.ifname, (namespace, name))?;
-            let (directory, question) = question;
-            // The directory of the configuration, unless the user said another one.
-            let is_said = data_dir != Path::new(DEFAULT_DATA_DIR);
-            (store_at(if is_said { data_dir } else { &directory }), vec![question])
-        }
-        None => {
-            let store = store_at(data_dir);
-            let questions = options.of_holder(&store)?;
-            (store, questions)
-        }
+    let (store, questions) = if let Some(file) = &options.file {
+        let names = match &options.pod {
+            Some(pod) => pod.split_once('/').context("--pod is NAMESPACE/NAME")?,
+            None => ("", ""),
+        };
+        let value = conflist::read(file)?;
+        let (directory, question) = options.question(file, value, &options.ifname, names)?;
+        // The directory of the configuration, unless the user said another one.
+        let is_said = data_dir != Path::new(DEFAULT_DATA_DIR);
+        (store_at(if is_said { data_dir } else { &directory }), vec![question])
+    } else {
+        let store = store_at(data_dir);
+        let questions = options.of_holder(&store)?;
+        (store, questions)
     };
     let contents = store.contents()?;
     let answers = questions.iter().map(|question| Answer::new(question, &contents));

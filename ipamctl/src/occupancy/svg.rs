@@ -16,12 +16,12 @@ const MARGIN: usize = 24;
 /// Of a character of the labels, which are of one width.
 const CHARACTER: usize = 8;
 const COLUMN_BITS: u32 = 6;
-const LEGEND_COLUMN: usize = 190;
+const LEGEND_COLUMN: usize = 240;
 
 const STYLE: &str = "\
 :root { color-scheme: light dark }
 svg { background: #ffffff; font: 13px ui-monospace, monospace }
-text { fill: #1f2328 } .quiet { fill: #59636e } h { font-weight: bold }
+text { fill: #1f2328 } .quiet { fill: #59636e }
 .title { font-size: 18px; font-weight: bold }
 .mark { font-size: 11px; text-anchor: middle; fill: #ffffff }
 .free { fill: #d8e6da } .held { fill: #0969da } .heldFenced { fill: #a40e26 }

@@ -93,8 +93,8 @@ pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-pub(crate) fn pool(name: &str, spec: PoolSpec) -> Pool {
-    Pool::new(name, &spec).unwrap()
+pub(crate) fn pool(name: &str, spec: &PoolSpec) -> Pool {
+    Pool::new(name, spec).unwrap()
 }
 
 /// A lease of this boot that is old enough for everything.
@@ -189,7 +189,7 @@ fn contents() -> Contents {
         rest,
     };
     Contents {
-        pools: vec![pool("big", big), pool("cloud", cloud), pool("six", six)],
+        pools: vec![pool("big", &big), pool("cloud", &cloud), pool("six", &six)],
         reserved: vec![
             fence.with_labels(labels).unwrap(),
             reserved("printers", &["172.31.199.150-172.31.199.152"]),
