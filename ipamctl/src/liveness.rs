@@ -45,8 +45,8 @@ pub(crate) struct Spot {
 }
 
 impl Liveness {
-    /// Looks at all of the node as the plugins do. `grace_seconds` is how old a lease must be before
-    /// its dead namespace frees it.
+    /// Looks at all of the node as the plugins do. `grace_seconds` is how old a lease must be
+    /// before its dead namespace frees it.
     pub(crate) fn look(node: Node, grace_seconds: u64) -> Result<Self> {
         let before = ipam_store::now();
         let census = Census::take(&CensusOptions {

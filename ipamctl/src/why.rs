@@ -1,4 +1,4 @@
-//! `ipamctl why`: which pool an ADD would draw from, and why not from the others. Nothing is written.
+//! `ipamctl why`: which pool an ADD would draw from, and why not from the others.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -121,8 +121,8 @@ fn row_numbers(occupancy: &Occupancy, row_bits: u32) -> Vec<u128> {
     numbers
 }
 
-/// Counts the addresses of each state in each cell. Both are in ascending order, so that each run and
-/// each cell is looked at once.
+/// Counts the addresses of each state in each cell. Both are in ascending order, so that each run
+/// and each cell is looked at once.
 fn fill(mut cells: Vec<&mut Cell>, occupancy: &Occupancy) {
     let mut from = 0;
     for run in &occupancy.runs {
