@@ -71,3 +71,31 @@ fn the_store_gives_what_was_foretold() {
     let given = fixture.store().allocate(&request).unwrap();
     assert_eq!(format!("{}/20", given[0].lease.address), address);
 }
+
+/// What it holds is no reason why it would not get it.
+#[test]
+fn a_pod_that_holds_the_only_address_would_get_that() {
+    let fixture = Fixture::new();
+    let one = ipam_core::PoolSpec {
+        subnet: "10.9.0.0/24".into(),
+        ips: vec!["10.9.0.7".into()],
+        multus_name: vec!["only".into()],
+        default: Some(true),
+        ..ipam_core::PoolSpec::default()
+    };
+    let pools = vec![crate::fixture::pool("one", &one)];
+    let declared = ipam_store::Declared { pools, reserved: Vec::new() };
+    fixture.store().apply(&declared).unwrap();
+    let mut lease = crate::fixture::lease("10.9.0.7", "one", Some("single"), None);
+    lease.attachment.network = "only".parse().unwrap();
+    assert_eq!(fixture.store().adopt(&[lease], |_| false).unwrap(), []);
+    let conflist = r#"{"cniVersion":"1.0.0","name":"only","type":"cni-ipvlan",
+        "ipam":{"type":"cni-ipam","nodeName":"master"}}"#;
+    let file = fixture.write("net.d/only.conf", conflist);
+    let conf_dir = fixture.path("net.d").display().to_string();
+    let said = fixture.shown(&["why", "single", "--conf-dir", &conf_dir]);
+    assert!(said.contains("Would get now:  10.9.0.7/24 of pool one"), "{said}");
+    let said = fixture.shown(&["why", "-f", &file, "--pod", "default/other"]);
+    assert!(said.contains("full: 1 held, 0 cooling down"), "{said}");
+    assert!(said.contains("`ipamctl gc --dry-run` shows it"), "{said}");
+}
