@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cni_net::{Census, CensusOptions, Interface, OpenFiles};
+use cni_net::{Census, CensusOptions, Interface, OpenFiles, WholeCensus};
 use ipam_core::{
-    Attachment, ContainerId, Facts, Lease, LiveNamespaces, NetnsRef, NetworkName, Pool,
+    Attachment, ContainerId, Facts, Lease, LiveNamespaces, NetnsRef, NetworkName, Pool, Stamp,
     ValidAttachments,
 };
 use ipam_store::Error;
@@ -106,16 +106,24 @@ fn facts(valid: Option<ValidAttachments>, place: &Place) -> Option<Facts> {
             return None;
         }
     };
-    Some(Facts {
+    let grace_seconds = if valid.is_some() { 0 } else { place.grace_seconds };
+    Some(Facts { valid, ..facts_of(whole, before, grace_seconds) })
+}
+
+/// What a census says about leases, which was begun at `before`: which namespaces live, and which
+/// addresses are in them. By these facts an ADD frees what the dead hold before it refuses for want
+/// of an address; `grace_seconds` is how old a lease must be for that.
+pub fn facts_of(census: WholeCensus<'_>, before: Stamp, grace_seconds: u64) -> Facts {
+    Facts {
         boot: before.boot,
         now: ipam_store::now().moment,
         snapshot: before.moment,
-        grace_seconds: if valid.is_some() { 0 } else { place.grace_seconds },
-        valid,
+        grace_seconds,
+        valid: None,
         namespaces: Some(LiveNamespaces {
-            inodes: whole.inodes(),
-            paths: whole.paths().iter().map(|path| path.display().to_string()).collect(),
+            inodes: census.inodes(),
+            paths: census.paths().iter().map(|path| path.display().to_string()).collect(),
         }),
-        alive: whole.alive(),
-    })
+        alive: census.alive(),
+    }
 }

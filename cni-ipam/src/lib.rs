@@ -36,7 +36,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use cni_proto::{
-    AddRequest, CheckRequest, CniArgs, Code, DelRequest, Error, GcRequest, StatusRequest,
+    AddRequest, CheckRequest, CniArgs, Code, DelRequest, Error, GcRequest, NetworkConfig,
+    StatusRequest,
 };
 use ipam_core::{
     Asker, Attachment, ContainerId, Demand, NameError, PodRef, Pool, Refused, RequestReason,
@@ -65,6 +66,7 @@ pub use busy::another;
 pub use config::{IPAM_TYPE, IpamConfig};
 pub use delegate::{Delegate, RunningDelegate};
 pub use failure::{ALREADY_HELD, NO_POOL, NOT_HELD, STORE};
+pub use healing::facts_of;
 pub use netns::netns_of;
 pub use place::{
     DEFAULT_DATA_DIR, DEFAULT_GRACE_SECONDS, DEFAULT_LOCK_TIMEOUT, DEFAULT_NETWORKS_DIR, Place,
@@ -94,23 +96,35 @@ pub fn add(request: &AddRequest) -> Result<Allocation, Error> {
 }
 
 fn add_from_pools(request: &AddRequest) -> Result<Allocation, Error> {
-    let config = IpamConfig::new(&request.config)?;
-    let attachment = attachment_of_add(request)?;
-    let namespace = request.args.pod_namespace().map(str::parse).transpose();
+    let (demand, place) =
+        demand_of_pools(&request.config, attachment_of_add(request)?, &request.args)?;
+    let container = demand.attachment.container.clone();
+    let netns = Some(netns::reference(&request.netns));
+    let request = Request { demand, netns };
+    let grants = allocate(&place, &container, |store| store.allocate(&request))?;
+    Ok(Allocation::from_pools(grants))
+}
+
+/// What an ADD of `attachment` with this configuration and these `CNI_ARGS` asks of the pools that
+/// were applied, and where their database is. For who wants to know what an ADD would get.
+///
+/// # Errors
+///
+/// Code 7 for a configuration that has to change, 4 for such `CNI_ARGS`.
+pub fn demand_of_pools(
+    config: &NetworkConfig,
+    attachment: Attachment,
+    args: &CniArgs,
+) -> Result<(Demand, Place), Error> {
+    let requested = Requested::new(config)?.with(args)?;
+    let config = IpamConfig::new(config)?;
+    let namespace = args.pod_namespace().map(str::parse).transpose();
     let namespace = namespace.map_err(|error| named(&error))?;
     let wish = config.wish(&attachment.ifname)?;
     let asker = Asker { namespace, ..Asker::new(config.node, config.network) };
-    let container = attachment.container.clone();
-    let demand = Demand {
-        pod: pod(&request.args),
-        source: wish.source,
-        requested: Requested::new(&request.config)?.with(&request.args)?,
-        ..Demand::new(attachment, asker)
-    };
-    let netns = Some(netns::reference(&request.netns));
-    let request = Request { demand, netns };
-    let grants = allocate(&config.place, &container, |store| store.allocate(&request))?;
-    Ok(Allocation::from_pools(grants))
+    let demand =
+        Demand { pod: pod(args), source: wish.source, requested, ..Demand::new(attachment, asker) };
+    Ok((demand, config.place))
 }
 
 fn add_from_ranges(request: &AddRequest, ranges: &Ranges) -> Result<Allocation, Error> {

@@ -198,6 +198,11 @@ impl Pool {
         IpNet::new(address, self.subnet.prefix_len()).unwrap_or_else(|_| address.into())
     }
 
+    /// The addresses of its document's `ips`, those that `excludeIPs` takes away among them.
+    pub fn ips(&self) -> &RangeSet {
+        &self.ips
+    }
+
     /// The addresses that the pool claims: `ips` without `excludeIPs`. No two pools share one.
     pub fn claimed(&self) -> RangeSet {
         self.ips.difference(&self.excluded)

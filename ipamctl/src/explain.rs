@@ -1,17 +1,17 @@
 //! `ipamctl explain`: what a plugin would do, as commands, without doing it.
 
-use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use cni_coordinator::{CoordinatorConfig, Place, Site, Wiring, plan, survey};
 use cni_net::Netns;
 use cni_proto::NetworkConfig;
 use ipam_core::Attachment;
 use ipam_store::Wirings;
-use serde_json::Value;
+
+use crate::conflist::{self, own_part};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Explain {
@@ -42,10 +42,9 @@ const PLUGIN: &str = "cni-coordinator";
 
 pub(crate) fn run(explain: &Explain, patience: Duration, out: &mut dyn Write) -> Result<()> {
     let Explain::Coordinator(options) = explain;
-    let text = fs::read(&options.file).with_context(|| options.file.display().to_string())?;
-    let value: Value = serde_json::from_slice(&text)
-        .with_context(|| format!("{} is not JSON", options.file.display()))?;
-    let config = NetworkConfig::parse(own_part(value)?.to_string().as_bytes())?;
+    let own = own_part(conflist::read(&options.file)?, |plugin| plugin["type"] == PLUGIN);
+    let own = own.with_context(|| format!("the list has no plugin of type {PLUGIN}"))?;
+    let config = NetworkConfig::parse(own.to_string().as_bytes())?;
     let attachment = Attachment {
         network: config.name.as_str().parse()?,
         container: options.container.parse()?,
@@ -75,15 +74,4 @@ pub(crate) fn run(explain: &Explain, patience: Duration, out: &mut dyn Write) ->
     let (pod, node) = (count(Place::Pod), count(Place::Node));
     writeln!(out, "# {pod} steps in the pod, {node} on the node; nothing was done")?;
     Ok(())
-}
-
-/// What a runtime gives the plugin of a list.
-fn own_part(value: Value) -> Result<Value> {
-    let Some(plugins) = value["plugins"].as_array() else { return Ok(value) };
-    let own = plugins.iter().find(|plugin| plugin["type"] == PLUGIN);
-    let Some(mut own) = own.cloned() else { bail!("the list has no plugin of type {PLUGIN}") };
-    for key in ["cniVersion", "name"] {
-        own[key] = value[key].clone();
-    }
-    Ok(own)
 }

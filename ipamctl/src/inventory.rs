@@ -5,15 +5,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use ipam_core::{Lease, Pool, PoolName, Reserved};
-use ipam_store::Store;
+use ipam_core::{Lease, Pool, PoolName, Reserved, Rest, Stamp};
+use ipam_store::{Contents, Resting, Store};
 
-/// Pools, reservations and leases of the stores that were asked.
+/// Pools, reservations, leases and rests of the stores that were asked.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Inventory {
     pub(crate) pools: Vec<Pool>,
     pub(crate) reserved: Vec<Reserved>,
     pub(crate) leases: Vec<Lease>,
+    /// Those that are not over, by address.
+    pub(crate) rests: Vec<Resting>,
+    /// When it was read.
+    pub(crate) now: Stamp,
 }
 
 impl Inventory {
@@ -22,8 +26,11 @@ impl Inventory {
         let mut all = BTreeMap::<PoolName, Pool>::new();
         let mut reserved = Vec::new();
         let mut leases = Vec::new();
+        let mut rests = Vec::new();
+        let now = ipam_store::now();
         for directory in directories {
             let contents = Store::new(directory, patience).contents()?;
+            rests.extend(left_of_rests(&contents, &now));
             for pool in contents.pools {
                 match all.get(pool.name()) {
                     Some(known) if *known != pool => bail!(
@@ -38,9 +45,10 @@ impl Inventory {
             leases.extend(contents.leases);
         }
         leases.sort_by_key(|lease| lease.address);
+        rests.sort_by_key(|resting| resting.address);
         reserved.sort_by(|one, other| one.name().cmp(other.name()));
         reserved.dedup();
-        Ok(Self { pools: all.into_values().collect(), reserved, leases })
+        Ok(Self { pools: all.into_values().collect(), reserved, leases, rests, now })
     }
 
     /// The pools with these names and their leases; everything if no name is given.
@@ -51,6 +59,7 @@ impl Inventory {
         let is_named = |name: &str| names.iter().any(|wanted| wanted == name);
         self.pools.retain(|pool| is_named(pool.name().as_str()));
         self.leases.retain(|lease| is_named(lease.pool.as_str()));
+        self.rests.retain(|resting| is_named(resting.pool.as_str()));
         for name in names {
             if self.pools.iter().all(|pool| pool.name().as_str() != name) {
                 bail!("no pool {name:?} is stored");
@@ -67,4 +76,21 @@ impl Inventory {
         }
         held
     }
+}
+
+/// The rests that are not over, as they count in the node's present boot: as the store does at its
+/// first decision, each rests for what was left at the last change of an earlier boot.
+pub(crate) fn left_of_rests(contents: &Contents, now: &Stamp) -> Vec<Resting> {
+    let is_earlier = contents.boot.is_some() && now.boot.is_some() && contents.boot != now.boot;
+    let carried = |resting: &Resting| {
+        let mut resting = resting.clone();
+        if is_earlier {
+            let left = resting.rest.until.seconds_since(contents.moment);
+            let rest = resting.rest;
+            resting.rest = Rest { since: now.moment, until: now.moment.after(left), ..rest };
+        }
+        resting
+    };
+    let rests = contents.rests.iter().map(carried);
+    rests.filter(|resting| !resting.rest.is_over(now.moment)).collect()
 }

@@ -1,79 +1,256 @@
-//! `ipamctl get ips`: who holds what.
+//! `ipamctl get ips`: who holds what, and what rests.
 
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use ipam_core::Lease;
+use ipam_core::{AddressRange, Lease, Moment, PodRef, PoolName, RangeSet, RestKind, RestReason};
+use ipam_store::Resting;
 use serde_json::{Value, json};
 
 use crate::inventory::Inventory;
+use crate::occupancy::{Occupancy, State};
+use crate::sync::gone_since;
 use crate::table::{Format, write_list, write_rows};
 
-const HEADER: [&str; 7] = ["IP", "POOL", "NAMESPACE", "POD", "NETWORK", "INTERFACE", "AGE"];
-const WIDE: [&str; 3] = ["CONTAINER", "POD-UID", "NETNS"];
+mod filter;
+
+pub(crate) use filter::{Filter, is_pod};
+
+const HEADER: [&str; 8] =
+    ["IP", "POOL", "NAMESPACE", "POD", "NETWORK", "INTERFACE", "AGE", "STATE"];
+const WIDE: [&str; 4] = ["FREE-IN", "CONTAINER", "POD-UID", "NETNS"];
+
+/// Addresses of one row, which is one address but for those of which nothing else is known.
+#[derive(Debug)]
+struct Row<'a> {
+    range: AddressRange,
+    pool: &'a PoolName,
+    what: What<'a>,
+    is_fenced: bool,
+}
+
+#[derive(Debug)]
+enum What<'a> {
+    Held(&'a Lease),
+    Resting(&'a Resting),
+    Nothing(State),
+}
 
 pub(crate) fn show(
     inventory: &Inventory,
+    filter: &Filter,
     format: Option<Format>,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let leases = inventory.leases.iter();
+    let rows = rows(inventory, filter)?;
+    let now = inventory.now.moment;
     match format {
         Some(format @ (Format::Json | Format::Yaml)) => {
-            write_list(&leases.map(object).collect::<Vec<_>>(), format, out)
+            write_list(&rows.iter().map(|row| row.object(now)).collect::<Vec<_>>(), format, out)
         }
         Some(Format::Wide) => {
-            let rows: Vec<Vec<String>> = leases
-                .map(|lease| {
-                    let uid = lease.pod.as_ref().and_then(|pod| pod.uid.clone());
-                    let mut cells = row(lease);
-                    cells.extend([
-                        lease.attachment.container.to_string(),
-                        or_none(uid),
-                        or_none(lease.netns.as_ref().map(|netns| netns.path.clone())),
-                    ]);
-                    cells
-                })
-                .collect();
+            let wide = |row: &Row<'_>| [row.cells(now), row.wide_cells(now)].concat();
+            let rows: Vec<Vec<String>> = rows.iter().map(wide).collect();
             write_rows(&[&HEADER[..], &WIDE[..]].concat(), &rows, out)
         }
-        None => write_rows(&HEADER, &leases.map(row).collect::<Vec<_>>(), out),
+        None => {
+            let rows: Vec<Vec<String>> = rows.iter().map(|row| row.cells(now)).collect();
+            write_rows(&HEADER, &rows, out)
+        }
     }
 }
 
-fn row(lease: &Lease) -> Vec<String> {
-    let (namespace, name) = match &lease.pod {
-        Some(pod) => (Some(pod.namespace.clone()), Some(pod.name.clone())),
-        None => (None, None),
-    };
-    vec![
-        lease.address.to_string(),
-        lease.pool.to_string(),
-        or_none(namespace),
-        or_none(name),
-        lease.attachment.network.to_string(),
-        lease.attachment.ifname.to_string(),
-        age(lease.since.unix_seconds, now_unix_seconds()),
-    ]
+fn rows<'a>(inventory: &'a Inventory, filter: &Filter) -> Result<Vec<Row<'a>>> {
+    let gone = inventory.reserved.iter().filter(|one| gone_since(one).is_some());
+    let fenced: RangeSet = gone.flat_map(|fence| fence.ips().ranges()).copied().collect();
+    let held = inventory.leases.iter().map(|lease| Row {
+        range: lease.address.into(),
+        pool: &lease.pool,
+        what: What::Held(lease),
+        is_fenced: fenced.contains(lease.address),
+    });
+    let mut rows: Vec<Row<'_>> = held.collect();
+    if filter.wants_more_than_held() {
+        for pool in &inventory.pools {
+            let Inventory { reserved, leases, rests, .. } = inventory;
+            let nobodys = Occupancy::new(pool, reserved, leases, rests).runs.into_iter();
+            for run in nobodys {
+                let name = pool.name();
+                match run.state {
+                    State::Free | State::Held | State::HeldFenced => {}
+                    State::Cooling | State::Sticky | State::Quarantined => {
+                        // By address: those of the run stand together.
+                        let from = rests.partition_point(|it| it.address < run.range.first());
+                        let of_run =
+                            rests[from..].iter().take_while(|it| it.address <= run.range.last());
+                        rows.extend(of_run.map(|resting| Row {
+                            range: resting.address.into(),
+                            pool: name,
+                            what: What::Resting(resting),
+                            is_fenced: false,
+                        }));
+                    }
+                    state @ (State::Fenced | State::Reserved) => rows.push(Row {
+                        range: run.range,
+                        pool: name,
+                        what: What::Nothing(state),
+                        is_fenced: state == State::Fenced,
+                    }),
+                }
+            }
+        }
+    }
+    rows.sort_by_key(|row| row.range);
+    let pools = filter.pool_names(inventory)?;
+    rows.retain(|row| {
+        pools.as_ref().is_none_or(|pools| pools.contains(&row.pool))
+            && filter.wants_state(row)
+            && filter.wants_holder(row)
+    });
+    Ok(rows)
 }
 
-fn object(lease: &Lease) -> Value {
+impl Row<'_> {
+    fn is_resting(&self, kind: RestKind) -> bool {
+        matches!(self.what, What::Resting(resting) if resting.rest.kind() == kind)
+    }
+
+    /// Whose it is, or for whom it waits: namespace and name.
+    fn pod(&self) -> Option<(&str, &str)> {
+        match self.what {
+            What::Held(lease) => {
+                let PodRef { namespace, name, .. } = lease.pod.as_ref()?;
+                Some((namespace, name))
+            }
+            What::Resting(Resting { rest, .. }) => match &rest.reason {
+                RestReason::Sticky { key } => Some((&key.namespace, &key.name)),
+                _ => None,
+            },
+            What::Nothing(_) => None,
+        }
+    }
+
+    /// The network and the interface.
+    fn place(&self) -> Option<(&str, &str)> {
+        match self.what {
+            What::Held(Lease { attachment, .. }) => {
+                Some((attachment.network.as_str(), attachment.ifname.as_str()))
+            }
+            What::Resting(Resting { rest, .. }) => match &rest.reason {
+                RestReason::Sticky { key } => Some((key.network.as_str(), key.ifname.as_str())),
+                _ => None,
+            },
+            What::Nothing(_) => None,
+        }
+    }
+
+    fn state(&self) -> &'static str {
+        match self.what {
+            What::Held(_) => "live",
+            What::Resting(resting) => State::of_rest(resting.rest.kind()).key(),
+            What::Nothing(state) => state.key(),
+        }
+    }
+
+    fn free_in_seconds(&self, now: Moment) -> Option<u64> {
+        match self.what {
+            What::Resting(resting) => Some(resting.rest.until.seconds_since(now)),
+            _ => None,
+        }
+    }
+
+    fn cells(&self, now: Moment) -> Vec<String> {
+        let (namespace, name) = self.pod().unzip();
+        let (network, ifname) = self.place().unzip();
+        let age = match self.what {
+            What::Held(lease) => Some(age(lease.since.unix_seconds, now_unix_seconds())),
+            What::Resting(resting) => Some(age(resting.rest.since.0, now.0)),
+            What::Nothing(_) => None,
+        };
+        let state = match self.what {
+            What::Held(_) if self.is_fenced => "live,fenced",
+            _ => self.state(),
+        };
+        let or_none = |text: Option<&str>| or_none(text.map(str::to_owned));
+        vec![
+            self.range.to_string(),
+            self.pool.to_string(),
+            or_none(namespace),
+            or_none(name),
+            or_none(network),
+            or_none(ifname),
+            or_none(age.as_deref()),
+            state.to_owned(),
+        ]
+    }
+
+    fn wide_cells(&self, now: Moment) -> Vec<String> {
+        let free_in = self.free_in_seconds(now).map(|seconds| age(0, seconds));
+        let What::Held(lease) = self.what else {
+            return vec![or_none(free_in), or_none(None), or_none(None), or_none(None)];
+        };
+        let uid = lease.pod.as_ref().and_then(|pod| pod.uid.clone());
+        vec![
+            or_none(free_in),
+            lease.attachment.container.to_string(),
+            or_none(uid),
+            or_none(lease.netns.as_ref().map(|netns| netns.path.clone())),
+        ]
+    }
+
+    fn object(&self, now: Moment) -> Value {
+        let lease = match self.what {
+            What::Held(lease) => Some(lease),
+            _ => None,
+        };
+        let seen = match self.what {
+            What::Resting(Resting { rest, .. }) => match &rest.reason {
+                RestReason::Quarantine { seen } => Some(seen),
+                _ => None,
+            },
+            _ => None,
+        };
+        let (namespace, name) = self.pod().unzip();
+        let (network, ifname) = self.place().unzip();
+        let pod = lease.and_then(|lease| lease.pod.as_ref());
+        json!({
+            "ip": self.range.to_string(),
+            "pool": self.pool.as_str(),
+            "network": network,
+            "containerID": lease.map(|lease| lease.attachment.container.as_str()),
+            "interface": ifname,
+            "podNamespace": namespace,
+            "podName": name,
+            "podUID": pod.and_then(|pod| pod.uid.as_ref()),
+            "netns": lease.and_then(|lease| lease.netns.as_ref()).map(|netns| &netns.path),
+            "sinceUnixSeconds": lease.map(|lease| lease.since.unix_seconds),
+            "state": self.state(),
+            "fenced": self.is_fenced,
+            "freeInSeconds": self.free_in_seconds(now),
+            "seen": seen,
+        })
+    }
+}
+
+/// A lease with its holder.
+pub(crate) fn lease_object(lease: &Lease) -> Value {
+    let pod = lease.pod.as_ref();
     json!({
         "ip": lease.address,
         "pool": lease.pool.as_str(),
         "network": lease.attachment.network.as_str(),
         "containerID": lease.attachment.container.as_str(),
         "interface": lease.attachment.ifname.as_str(),
-        "podNamespace": lease.pod.as_ref().map(|pod| &pod.namespace),
-        "podName": lease.pod.as_ref().map(|pod| &pod.name),
-        "podUID": lease.pod.as_ref().and_then(|pod| pod.uid.as_ref()),
+        "podNamespace": pod.map(|pod| &pod.namespace),
+        "podName": pod.map(|pod| &pod.name),
+        "podUID": pod.and_then(|pod| pod.uid.as_ref()),
         "netns": lease.netns.as_ref().map(|netns| &netns.path),
         "sinceUnixSeconds": lease.since.unix_seconds,
     })
 }
 
-fn or_none(text: Option<String>) -> String {
+pub(crate) fn or_none(text: Option<String>) -> String {
     text.unwrap_or_else(|| "<none>".into())
 }
 

@@ -10,25 +10,38 @@ use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
 mod apply;
+mod clock;
+mod conflist;
+mod delete;
 mod documents;
 mod evidence;
 mod explain;
 mod export;
+mod gc;
 mod handover;
 mod host_local;
 mod inventory;
 mod ips;
+mod liveness;
+mod occupancy;
 mod pools;
 mod rebuild;
+mod release;
 mod repair;
 mod reservations;
 mod result_cache;
+mod screen;
+mod show;
 mod sync;
 mod table;
 mod verify;
+mod watch;
+mod why;
 
 use inventory::Inventory;
 use ipam_store::Store;
+use screen::{Color, Screen};
+use show::Show;
 use table::Format;
 
 /// Shows and changes the address pools of this node.
@@ -48,6 +61,10 @@ struct Command {
     /// How long to wait for another process that is using the database, in seconds.
     #[arg(long, value_name = "SECONDS", global = true, default_value_t = 10)]
     lock_timeout: u64,
+
+    /// Whether pictures are in colours; what they mean is never said by colours alone.
+    #[arg(long, value_name = "WHEN", global = true, value_enum, default_value = "auto")]
+    color: Color,
 
     #[command(subcommand)]
     verb: Verb,
@@ -75,6 +92,18 @@ enum Verb {
     /// Show what is stored.
     #[command(subcommand)]
     Get(Get),
+    /// Show one thing, and all that is known of it.
+    #[command(subcommand)]
+    Show(Show),
+    /// Say which pool a pod would get its address from, and why not from the others.
+    Why(why::Why),
+    /// Free addresses by hand, of a holder that is gone.
+    Release(release::Release),
+    /// Free what nobody will release any more.
+    Gc(gc::Gc),
+    /// Take something away that is stored.
+    #[command(subcommand)]
+    Delete(delete::Delete),
     /// Check every page, record and index of the database.
     Verify(verify::Verify),
     /// Make the database anew from what the node knows: the runtime's results, the addresses in
@@ -98,19 +127,29 @@ enum Verb {
 enum Get {
     /// The pools, and how many of their addresses are held.
     #[command(visible_alias = "pool")]
-    Pools(Show),
+    Pools(Listing),
     /// The held addresses, and who holds them.
     #[command(visible_alias = "ip")]
-    Ips(Show),
+    Ips {
+        #[command(flatten)]
+        listing: Listing,
+
+        #[command(flatten)]
+        filter: ips::Filter,
+    },
     /// The addresses that no pool hands out, those that the cloud does not give any more among them.
     Reserved(ShowAll),
 }
 
 #[derive(Debug, Args)]
-struct Show {
+struct Listing {
     /// Only these pools.
     #[arg(value_name = "POOL")]
     names: Vec<String>,
+
+    /// Show it again whenever something changes.
+    #[arg(short, long)]
+    watch: bool,
 
     /// The form of the answer; a table when absent.
     #[arg(short, long, value_enum)]
@@ -135,6 +174,28 @@ impl Command {
             [directory] => Ok(Store::new(directory, self.patience())),
             several => bail!("this works on one --data-dir, {} given", several.len()),
         }
+    }
+
+    fn inventory(&self) -> Result<Inventory> {
+        Inventory::read(&self.data_dirs, self.patience())
+    }
+
+    fn screen(&self) -> Screen {
+        Screen::of_stdout(self.color)
+    }
+
+    /// Draws what is stored, with `again` whenever that changes.
+    fn draw(
+        &self,
+        again: bool,
+        out: &mut dyn Write,
+        draw: impl Fn(Inventory, &mut dyn Write) -> Result<()>,
+    ) -> Result<()> {
+        if !again {
+            return draw(self.inventory()?, out);
+        }
+        let draw = |out: &mut dyn Write| draw(self.inventory()?, out);
+        watch::watch(&self.store()?, self.screen(), out, draw)
     }
 }
 
@@ -168,13 +229,24 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
         Verb::Import(handover::Import::HostLocal(options)) => {
             handover::import(&command.store()?, options, patience, out)
         }
-        Verb::Get(get) => {
-            let inventory = Inventory::read(&command.data_dirs, patience)?;
-            match get {
-                Get::Pools(show) => pools::show(&inventory.only(&show.names)?, show.output, out),
-                Get::Ips(show) => ips::show(&inventory.only(&show.names)?, show.output, out),
-                Get::Reserved(show) => reservations::show(&inventory, show.output, out),
-            }
+        Verb::Gc(options) => return gc::run(&command.store()?, options, out),
+        Verb::Release(options) => release::run(&command.store()?, options, out),
+        Verb::Delete(what) => delete::run(&command.store()?, what, out),
+        Verb::Why(options) => why::run(command.store()?.directory(), patience, options, out),
+        Verb::Show(Show::Ip(options)) => show::ip::show(&command.inventory()?, options, out),
+        Verb::Show(Show::Pool(options)) => command.draw(options.watch, out, |inventory, out| {
+            show::pool::show(&inventory, options, command.screen(), out)
+        }),
+        Verb::Get(Get::Pools(listing)) => command.draw(listing.watch, out, |inventory, out| {
+            pools::show(&inventory.only(&listing.names)?, listing.output, out)
+        }),
+        Verb::Get(Get::Ips { listing, filter }) => {
+            command.draw(listing.watch, out, |inventory, out| {
+                ips::show(&inventory.only(&listing.names)?, filter, listing.output, out)
+            })
+        }
+        Verb::Get(Get::Reserved(show)) => {
+            reservations::show(&command.inventory()?, show.output, out)
         }
     }
     .map(|()| ExitCode::SUCCESS)

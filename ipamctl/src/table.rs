@@ -6,6 +6,9 @@ use anyhow::Result;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+/// The version of the objects that only this tool has.
+const API_VERSION: &str = "node-ipam/v1";
+
 /// What `-o` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -34,6 +37,46 @@ pub(crate) fn write_rows(header: &[&str], rows: &[Vec<String>], out: &mut dyn Wr
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
+}
+
+/// Writes one object in the form of the tool, `{"apiVersion": "node-ipam/v1", "kind": ...}`, with
+/// these further fields.
+pub(crate) fn write_object(
+    kind: &str,
+    fields: Value,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let mut object = json!({ "apiVersion": API_VERSION, "kind": kind });
+    if let (Value::Object(all), Value::Object(fields)) = (&mut object, fields) {
+        all.extend(fields);
+    }
+    if format == Format::Yaml {
+        write!(out, "{}", serde_saphyr::to_string(&object)?)?;
+    } else {
+        writeln!(out, "{}", serde_json::to_string_pretty(&object)?)?;
+    }
+    Ok(())
+}
+
+/// Writes labels and values below each other, the values in one column. A value of several lines
+/// goes on in that column.
+pub(crate) fn write_facts(facts: &[(&str, String)], out: &mut dyn Write) -> Result<()> {
+    let width = facts.iter().map(|(label, _)| label.len()).max().unwrap_or_default() + 3;
+    for (label, value) in facts {
+        let mut label = format!("{label}:");
+        for line in value.lines() {
+            writeln!(out, "{label:<width$}{line}")?;
+            label.clear();
+        }
+    }
+    Ok(())
+}
+
+/// A number of addresses for JSON, where one beyond 64 bits is no number to many: it stops at the
+/// largest, as the peer's does.
+pub(crate) fn number(count: u128) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 /// Writes items as the list that `kubectl get -o json` or `-o yaml` gives.
