@@ -18,6 +18,7 @@ mod handover;
 mod host_local;
 mod inventory;
 mod ips;
+mod pin;
 mod pools;
 mod rebuild;
 mod repair;
@@ -75,6 +76,10 @@ enum Verb {
     /// Show what is stored.
     #[command(subcommand)]
     Get(Get),
+    /// Keep an address for one pod, for ever: it gets it before any other, and nobody else does.
+    Pin(pin::PinOptions),
+    /// Keep an address for nobody any more.
+    Unpin(pin::UnpinOptions),
     /// Check every page, record and index of the database.
     Verify(verify::Verify),
     /// Make the database anew from what the node knows: the runtime's results, the addresses in
@@ -104,6 +109,9 @@ enum Get {
     Ips(Show),
     /// The addresses that no pool hands out, those that the cloud does not give any more among them.
     Reserved(ShowAll),
+    /// The addresses that are kept for one pod each, and who holds them.
+    #[command(visible_alias = "pin")]
+    Pins(ShowAll),
 }
 
 #[derive(Debug, Args)]
@@ -159,6 +167,8 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
             let sources = (!no_node_scan).then_some(sources);
             apply::run(&command.store()?, sources, files, out)
         }
+        Verb::Pin(options) => pin::pin(&command.store()?, options, out),
+        Verb::Unpin(options) => pin::unpin(&command.store()?, options, out),
         Verb::Verify(options) => verify::run(&command.store()?, options, out),
         Verb::Repair(options) => repair::run(options, patience, out),
         Verb::Explain(what) => explain::run(what, patience, out),
@@ -174,6 +184,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
                 Get::Pools(show) => pools::show(&inventory.only(&show.names)?, show.output, out),
                 Get::Ips(show) => ips::show(&inventory.only(&show.names)?, show.output, out),
                 Get::Reserved(show) => reservations::show(&inventory, show.output, out),
+                Get::Pins(show) => pin::show(&inventory, show.output, out),
             }
         }
     }
