@@ -160,4 +160,37 @@ mod tests {
         let many = ReservedSpec { ip_version: None, ips: vec!["10.0.0.1".into(); 65_537] };
         assert!(Reserved::new("r", &many).unwrap_err().to_string().contains("at most 65536"));
     }
+
+    #[test]
+    fn labels_carry_a_pin_whole_or_not_at_all() {
+        let spec = ReservedSpec { ip_version: None, ips: vec!["10.0.0.1".into()] };
+        let labelled = |pairs: &[(&str, &str)]| {
+            let labels = pairs.iter().map(|(key, value)| (key.to_string(), value.to_string()));
+            Reserved::new("r", &spec).unwrap().with_labels(labels.collect())
+        };
+        let (namespace, name) = ("node-ipam/pinned-namespace", "node-ipam/pinned-name");
+        assert_eq!(labelled(&[("a", "b")]).unwrap().pin(), None);
+        let pin = Pin {
+            namespace: "default".into(),
+            name: "web-0".into(),
+            network: None,
+            ifname: Some("net1".parse().unwrap()),
+        };
+        let pinned = Reserved::new("r", &spec).unwrap().with_labels(pin.labels()).unwrap();
+        assert_eq!(pinned.pin(), Some(&pin));
+        assert_eq!(Reserved::try_from(&ReservedDocument::from(&pinned)), Ok(pinned));
+        assert_eq!(pin.to_string(), "default/web-0 on net1");
+        for (pairs, expected) in [
+            (&[(name, "web-0")][..], "pinned-namespace"),
+            (&[(namespace, "default"), (name, "")], "pinned-name"),
+            (&[("node-ipam/pinned-ifname", "eth0")], "a pin needs"),
+            (
+                &[(namespace, "a"), (name, "b"), ("node-ipam/pinned-network", "")],
+                "must not be empty",
+            ),
+        ] {
+            let error = labelled(pairs).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 }

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::private;
 
-/// Creates a directory with those above it, and syncs each into the one that holds it.
+/// Creates a directory with those above it, and syncs each into the one that holds it. One that is
+/// there has to be this user's alone.
 pub(crate) fn create_directory(directory: &Path) -> Result<(), Error> {
+    private::guard(directory)?;
     let missing: Vec<&Path> = directory.ancestors().take_while(|path| !path.exists()).collect();
     DirBuilder::new()
         .recursive(true)

@@ -174,7 +174,7 @@ pub(crate) fn read(transaction: &ReadTransaction, address: IpAddr) -> Outcome<Ve
 mod tests {
     use super::*;
     use crate::database::create_tables;
-    use crate::schema::address_key;
+    use crate::schema::{address_key, attachment_key, with_address};
 
     fn address(last: u16) -> IpAddr {
         let [high, low] = last.to_be_bytes();
@@ -241,6 +241,26 @@ mod tests {
             assert_eq!(containers(register, 1), [""; 0]);
             assert_eq!(containers(register, 2).len(), 3);
         });
+    }
+
+    /// A release has to work where the file cannot grow.
+    #[test]
+    fn a_row_is_shorter_than_what_the_end_of_its_lease_leaves() {
+        let lease = lease(1, 1);
+        let holder = FormerHolder {
+            address: lease.address,
+            pool: lease.pool.clone(),
+            attachment: lease.attachment.clone(),
+            pod: lease.pod.clone(),
+            since_unix_seconds: u32::MAX.into(),
+            until_unix_seconds: u32::MAX.into(),
+            ended: Ended::Released,
+        };
+        let entry = Entry { number: u32::MAX.into(), holder };
+        let row = entry.key().len() + codec::encode_former(&entry).len();
+        let holding = with_address(attachment_key(&lease.attachment), lease.address);
+        let left = address_key(lease.address).len() + codec::encode_lease(&lease).len();
+        assert!(row < left + holding.len(), "{row} bytes in the place of {left} and the index");
     }
 
     #[test]

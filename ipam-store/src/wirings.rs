@@ -84,7 +84,6 @@ impl Wirings {
         decide: impl FnOnce(&[Wiring]) -> Result<String, E>,
     ) -> Result<String, WireError<E>> {
         create_directory(&self.directory)?;
-        private::guard(&self.directory)?;
         let _lock = self.lock()?;
         let (database, known) = self.open(&container_key(&attachment.container))?;
         let document = decide(&known).map_err(WireError::Refused)?;

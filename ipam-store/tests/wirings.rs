@@ -93,8 +93,9 @@ fn a_damaged_file_is_moved_aside() {
     let whole = fs::read(&file).unwrap();
     let foreign = [b"".to_vec(), b"not a database".to_vec(), vec![0; whole.len()]];
     // The database library panics at most of these.
-    let pieces = [9, 100, 1 << 12, 5000, 1 << 13, whole.len() / 2, whole.len() - (1 << 12)];
-    let cut = pieces.iter().chain(&[whole.len() - 1]).map(|length| whole[..*length].to_vec());
+    let length = whole.len();
+    let pieces = [9, 100, 1 << 12, 5000, 1 << 13, length / 2, length - (1 << 12), length - 1];
+    let cut = pieces.map(|length| whole[..length].to_vec());
     for damage in foreign.into_iter().chain(cut) {
         fs::write(&file, damage).unwrap();
         assert_eq!(wirings.all().unwrap(), [], "the kernel is the truth");
