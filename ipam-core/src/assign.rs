@@ -25,8 +25,8 @@ use crate::sticky::StickyKey;
 ///
 /// Each demand gets one address of each family that it needs: those it requests, those for which
 /// its source names pools, those it requires, and those for which a default pool may be used. In
-/// this order: the address it requests, the one that an earlier sandbox of its pod holds, one that
-/// waits for its pod, and else what [`Policy::strategy`] chooses from the first pool that has a
+/// this order: the address it requests, one that is kept for its pod, the one that an earlier sandbox
+/// of its pod holds, one that waits for its pod, and else what [`Policy::strategy`] chooses from the first pool that has a
 /// free one. Every address belongs to a pool that may be used now, whoever held it before.
 ///
 /// # Errors
@@ -115,6 +115,9 @@ impl<'a, L: Ledger> Deciding<'_, 'a, L> {
         if let Some(address) = requested {
             return self.request(demand, address, candidates).map(Some);
         }
+        if let Some(found) = self.pinned(demand, candidates)? {
+            return Ok(Some(found));
+        }
         if let Some(found) = self.take_over(demand, candidates)? {
             return Ok(Some(found));
         }
@@ -161,6 +164,9 @@ impl<'a, L: Ledger> Deciding<'_, 'a, L> {
         if pool.reserved().contains(address) {
             return refuse(RequestReason::Reserved);
         }
+        if let Some(pin) = pool.pin_against(address, demand) {
+            return refuse(RequestReason::Pinned { pin: Box::new(pin.clone()) });
+        }
         if let Some(lease) = self.ledger.lease(address)? {
             // The pod's own address, held by its earlier sandbox, is nobody else's.
             if is_predecessor(&lease, demand) {
@@ -170,6 +176,7 @@ impl<'a, L: Ledger> Deciding<'_, 'a, L> {
         }
         if let Some(rest) = self.ledger.rest(address)?
             && !self.may_end(&rest, demand)
+            && !(pool.is_kept_for(address, demand) && self.yields_to_pin(&rest))
         {
             let seconds = rest.until.seconds_since(self.now);
             return refuse(RequestReason::Resting { rest, seconds });
@@ -191,6 +198,43 @@ impl<'a, L: Ledger> Deciding<'_, 'a, L> {
         }
     }
 
+    /// Whether a rest gives way to the pod that the address is kept for.
+    fn yields_to_pin(&self, rest: &Rest) -> bool {
+        rest.is_over(self.now) || !matches!(rest.reason, RestReason::Quarantine { .. })
+    }
+
+    /// An address that is kept for the pod. If somebody else holds it still, the pod gets another
+    /// one, as if nothing were kept for it.
+    fn pinned(
+        &self,
+        demand: &Demand,
+        candidates: &[&'a Pool],
+    ) -> Result<Found<'a>, NotDecided<L::Error>> {
+        for &pool in candidates {
+            let kept = pool.kept_for(demand);
+            // Turns once more only for each that is held or given.
+            for address in kept.ranges().iter().flat_map(AddressRange::addresses) {
+                if self.taken.contains(&address) {
+                    continue;
+                }
+                if let Some(lease) = self.ledger.lease(address)? {
+                    if is_predecessor(&lease, demand) {
+                        return Ok(Some((
+                            address,
+                            pool,
+                            Origin::TakenOver { from: Box::new(lease) },
+                        )));
+                    }
+                    continue;
+                }
+                if self.ledger.rest(address)?.is_none_or(|rest| self.yields_to_pin(&rest)) {
+                    return Ok(Some((address, pool, Origin::Pinned)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// An address that an earlier sandbox of the same pod holds on the same interface.
     fn take_over(
         &self,
@@ -202,7 +246,8 @@ impl<'a, L: Ledger> Deciding<'_, 'a, L> {
         };
         let attachment = &demand.attachment;
         for lease in self.ledger.held_by_pod(uid, &attachment.network, &attachment.ifname)? {
-            let pool = by_name(candidates, &lease.pool).filter(|pool| pool.allows(lease.address));
+            let pool =
+                by_name(candidates, &lease.pool).filter(|pool| pool.allows(lease.address, demand));
             if let Some(pool) = pool
                 && is_predecessor(&lease, demand)
                 && !self.taken.contains(&lease.address)
@@ -345,6 +390,7 @@ impl<'a, L: Ledger> Deciding<'_, 'a, L> {
                 pool: pool.name().clone(),
                 total: pool.assignable().size(),
                 counts: self.ledger.counts(pool)?,
+                pinned: pool.pinned().size(),
                 next_in_seconds: next.map(|(_, rest)| rest.until.seconds_since(self.now)),
             });
         }

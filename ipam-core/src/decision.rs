@@ -49,6 +49,8 @@ pub enum Origin {
     },
     /// It waited for this pod.
     Returned,
+    /// It is kept for this pod.
+    Pinned,
     /// It was still cooling down and nothing else was left.
     Early,
 }

@@ -67,6 +67,7 @@ mod lease;
 mod ledger;
 mod owner;
 mod pattern;
+mod pin;
 mod policy;
 mod pool;
 mod range;
@@ -102,13 +103,14 @@ pub use owner::{
     NodeName, PodRef, PoolName,
 };
 pub use pattern::{PatternError, PoolPattern};
+pub use pin::Pin;
 pub use policy::{Policy, Strategy, WhenOnlyCooling};
 pub use pool::{MOST_RANGES, Pool, Route};
 pub use range::{AddressRange, RangeError};
 pub use range_set::RangeSet;
 pub use reclaim::{Facts, LiveNamespaces, Reclaim, ValidAttachments, WhyFreed, WhyKept, reclaim};
 pub use refused::{NoPool, PoolState, Refused, RequestReason};
-pub use reserved::Reserved;
+pub use reserved::{Reserved, reserve};
 pub use rest::{Rest, RestKind, RestReason};
 pub use select::{Asker, Refusal, RefusalReason, Selection, select};
 pub use sticky::{StickyKey, StickyNames};

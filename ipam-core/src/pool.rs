@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
@@ -10,9 +11,11 @@ use core::str::FromStr;
 use ipnet::IpNet;
 
 use crate::addr::Family;
+use crate::demand::Demand;
 use crate::document::{PoolDocument, PoolSpec, RouteSpec};
 use crate::labels::{LabelSelector, Labels, Selector, note_labels};
 use crate::owner::{NamespaceName, NetworkRef, NodeName, PoolName};
+use crate::pin::{Pin, Pins};
 use crate::range::AddressRange;
 use crate::range_set::RangeSet;
 use crate::violation::{Violation, Violations};
@@ -43,6 +46,9 @@ pub struct Pool {
     excluded: RangeSet,
     assignable: RangeSet,
     reserved: RangeSet,
+    /// The addresses that are kept for pods, and for which.
+    pinned: RangeSet,
+    pins: Arc<Pins>,
     gateway: Option<IpAddr>,
     routes: Vec<Route>,
     nodes: Vec<NodeName>,
@@ -105,6 +111,8 @@ impl Pool {
                     excluded,
                     assignable,
                     reserved: RangeSet::new(),
+                    pinned: RangeSet::new(),
+                    pins: Arc::default(),
                     gateway,
                     routes,
                     nodes,
@@ -173,6 +181,24 @@ impl Pool {
         }
     }
 
+    /// The same pool where these addresses are kept for pods. Those that it does not hand out are
+    /// nobody's.
+    pub(crate) fn keeping(self, pins: &Arc<Pins>) -> Self {
+        if pins.is_empty() {
+            return self;
+        }
+        let pinned = self.assignable.intersection(pins.addresses());
+        let whole = RangeSet::from(AddressRange::from(self.subnet));
+        let others = pins.addresses().intersection(&whole).difference(&pinned);
+        Self {
+            assignable: self.assignable.difference(&pinned),
+            reserved: self.reserved.union(&others),
+            pinned,
+            pins: Arc::clone(pins),
+            ..self
+        }
+    }
+
     /// The pool's name.
     pub fn name(&self) -> &PoolName {
         &self.name
@@ -218,9 +244,34 @@ impl Pool {
         self.excluded.contains(address)
     }
 
-    /// Whether somebody may hold the address from now on.
-    pub(crate) fn allows(&self, address: IpAddr) -> bool {
-        self.claims(address) && !self.reserved.contains(address)
+    /// Whether the one who asks may hold the address from now on.
+    pub(crate) fn allows(&self, address: IpAddr, demand: &Demand) -> bool {
+        self.claims(address)
+            && !self.reserved.contains(address)
+            && self.pin_against(address, demand).is_none()
+    }
+
+    /// The pin that keeps the address from the one who asks.
+    pub(crate) fn pin_against(&self, address: IpAddr, demand: &Demand) -> Option<&Pin> {
+        let is_others = self.pinned.contains(address) && !self.is_kept_for(address, demand);
+        is_others.then(|| self.pins.of_address(address)).flatten()
+    }
+
+    /// Whether the address is kept for the one who asks.
+    pub(crate) fn is_kept_for(&self, address: IpAddr, demand: &Demand) -> bool {
+        let mut kept = self.pins.kept_for(demand.pod.as_ref(), &demand.attachment);
+        self.pinned.contains(address) && kept.any(|kept| kept.contains(address))
+    }
+
+    /// The addresses that are kept for the one who asks, in their order.
+    pub(crate) fn kept_for(&self, demand: &Demand) -> RangeSet {
+        let kept = self.pins.kept_for(demand.pod.as_ref(), &demand.attachment);
+        kept.fold(RangeSet::new(), |all, kept| all.union(&kept.intersection(&self.pinned)))
+    }
+
+    /// The addresses that are kept for pods: see [`crate::Pin`].
+    pub fn pinned(&self) -> &RangeSet {
+        &self.pinned
     }
 
     /// The addresses of the subnet that nobody gets: see [`Pool::among`].

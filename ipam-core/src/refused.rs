@@ -10,6 +10,7 @@ use crate::addr::Family;
 use crate::lease::Lease;
 use crate::ledger::Counts;
 use crate::owner::{Attachment, NetworkRef, NodeName, PoolName};
+use crate::pin::Pin;
 use crate::rest::Rest;
 use crate::select::Refusal;
 
@@ -66,6 +67,8 @@ pub struct PoolState {
     pub total: u128,
     /// How they divide.
     pub counts: Counts,
+    /// How many more are kept for pods of a name, held or not.
+    pub pinned: u128,
     /// In how many seconds the next one has cooled down.
     pub next_in_seconds: Option<u64>,
 }
@@ -86,6 +89,11 @@ pub enum RequestReason {
     },
     /// It is reserved on all nodes.
     Reserved,
+    /// It is kept for a pod of another name.
+    Pinned {
+        /// Which.
+        pin: Box<Pin>,
+    },
     /// Somebody holds it.
     Held {
         /// Who.
@@ -141,7 +149,7 @@ impl fmt::Display for NoPool {
 
 impl fmt::Display for PoolState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pool, total, counts, next_in_seconds } = self;
+        let Self { pool, total, counts, pinned, next_in_seconds } = self;
         write!(f, "{pool} ({} of {total} held", counts.held)?;
         if counts.cooling > 0 {
             write!(f, ", {} cooling down", counts.cooling)?;
@@ -154,6 +162,9 @@ impl fmt::Display for PoolState {
         }
         if counts.sticky > 0 {
             write!(f, ", {} kept for pods", counts.sticky)?;
+        }
+        if *pinned > 0 {
+            write!(f, ", {pinned} more pinned")?;
         }
         f.write_str(")")
     }
@@ -168,6 +179,7 @@ impl fmt::Display for RequestReason {
             }
             Self::Excluded { pool } => write!(f, "excludeIPs of pool {pool} has it"),
             Self::Reserved => f.write_str("it is reserved on all nodes"),
+            Self::Pinned { pin } => write!(f, "it is pinned to pod {pin}"),
             Self::Held { lease } => match &lease.pod {
                 Some(pod) => write!(f, "pod {pod} holds it ({})", lease.attachment),
                 None => write!(f, "{} holds it", lease.attachment),

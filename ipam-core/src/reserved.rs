@@ -1,21 +1,26 @@
 //! Addresses that no pool hands out, on any node.
 
 use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::addr::Family;
 use crate::document::{ReservedDocument, ReservedSpec};
 use crate::labels::{Labels, note_labels};
 use crate::owner::PoolName;
-use crate::pool::MOST_RANGES;
+use crate::pin::{Pin, Pins};
+use crate::pool::{MOST_RANGES, Pool};
 use crate::range::AddressRange;
 use crate::range_set::RangeSet;
 use crate::violation::{Violation, Violations};
 
-/// A valid `SpiderReservedIP`: addresses of one family. Those who hold one of them keep it.
+/// A valid `SpiderReservedIP`: addresses of one family that are kept from everybody, or from all but
+/// one pod. Those who hold one of them keep it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reserved {
     name: PoolName,
     labels: Labels,
+    pin: Option<Pin>,
     ips: RangeSet,
 }
 
@@ -43,7 +48,7 @@ impl Reserved {
                 None
             }
         };
-        let mut ranges = alloc::vec::Vec::new();
+        let mut ranges = Vec::new();
         for (index, text) in spec.ips.iter().enumerate() {
             let field = alloc::format!("spec.ips[{index}]");
             let Some(range) = broken.note(&field, text, text.parse::<AddressRange>()) else {
@@ -58,21 +63,24 @@ impl Reserved {
         }
         match name {
             Some(name) if broken.is_empty() => {
-                Ok(Self { name, labels: Labels::new(), ips: ranges.into_iter().collect() })
+                let ips = ranges.into_iter().collect();
+                Ok(Self { name, labels: Labels::new(), pin: None, ips })
             }
             _ => Err(broken),
         }
     }
 
-    /// The same reservation with the `metadata.labels` of its document.
+    /// The same reservation with the `metadata.labels` of its document, which may carry a
+    /// [`Pin`].
     ///
     /// # Errors
     ///
-    /// Every label that Kubernetes would refuse.
+    /// Every label that Kubernetes would refuse, and every part of a pin that means nothing.
     pub fn with_labels(self, labels: Labels) -> Result<Self, Violations> {
         let mut broken = Violations::default();
         note_labels(&mut broken, &labels);
-        broken.into_result().map(|()| Self { labels, ..self })
+        let pin = Pin::of(&labels, &mut broken);
+        broken.into_result().map(|()| Self { labels, pin, ..self })
     }
 
     /// The document's content that gives this reservation again, in canonical form.
@@ -89,7 +97,12 @@ impl Reserved {
         &self.name
     }
 
-    /// `metadata.labels` of its document. No decision looks at them.
+    /// Whom the addresses are kept for, if for anybody.
+    pub fn pin(&self) -> Option<&Pin> {
+        self.pin.as_ref()
+    }
+
+    /// `metadata.labels` of its document. Of decisions only [`Self::pin`] comes from them.
     pub fn labels(&self) -> &Labels {
         &self.labels
     }
@@ -108,6 +121,17 @@ impl TryFrom<&ReservedDocument> for Reserved {
         let labels = document.metadata.labels.clone();
         Self::new(&document.metadata.name, &document.spec)?.with_labels(labels)
     }
+}
+
+/// The pools as decisions see them, where these addresses are reserved. One that is kept for a pod
+/// and reserved for nobody besides, for instance since the cloud does not give it any more, is
+/// nobody's.
+pub fn reserve(pools: &[Pool], reserved: &[Reserved]) -> Vec<Pool> {
+    let nobodys = reserved.iter().filter(|one| one.pin.is_none());
+    let nobodys = nobodys.fold(RangeSet::new(), |all, one| all.union(&one.ips));
+    let pins = Arc::new(Pins::of(reserved));
+    let none = RangeSet::new();
+    pools.iter().map(|pool| pool.among(&nobodys, &none).keeping(&pins)).collect()
 }
 
 #[cfg(test)]
@@ -135,5 +159,38 @@ mod tests {
         }
         let many = ReservedSpec { ip_version: None, ips: vec!["10.0.0.1".into(); 65_537] };
         assert!(Reserved::new("r", &many).unwrap_err().to_string().contains("at most 65536"));
+    }
+
+    #[test]
+    fn labels_carry_a_pin_whole_or_not_at_all() {
+        let spec = ReservedSpec { ip_version: None, ips: vec!["10.0.0.1".into()] };
+        let labelled = |pairs: &[(&str, &str)]| {
+            let labels = pairs.iter().map(|(key, value)| (key.to_string(), value.to_string()));
+            Reserved::new("r", &spec).unwrap().with_labels(labels.collect())
+        };
+        let (namespace, name) = ("node-ipam/pinned-namespace", "node-ipam/pinned-name");
+        assert_eq!(labelled(&[("a", "b")]).unwrap().pin(), None);
+        let pin = Pin {
+            namespace: "default".into(),
+            name: "web-0".into(),
+            network: None,
+            ifname: Some("net1".parse().unwrap()),
+        };
+        let pinned = Reserved::new("r", &spec).unwrap().with_labels(pin.labels()).unwrap();
+        assert_eq!(pinned.pin(), Some(&pin));
+        assert_eq!(Reserved::try_from(&ReservedDocument::from(&pinned)), Ok(pinned));
+        assert_eq!(pin.to_string(), "default/web-0 on net1");
+        for (pairs, expected) in [
+            (&[(name, "web-0")][..], "pinned-namespace"),
+            (&[(namespace, "default"), (name, "")], "pinned-name"),
+            (&[("node-ipam/pinned-ifname", "eth0")], "a pin needs"),
+            (
+                &[(namespace, "a"), (name, "b"), ("node-ipam/pinned-network", "")],
+                "must not be empty",
+            ),
+        ] {
+            let error = labelled(pairs).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use redb::ReadableTable;
 use crate::codec::slip::{self, Outcome as Encoded};
 use crate::error::Undecided;
 use crate::fault::{Fault, Outcome};
+use crate::history::Ended;
 use crate::register::Register;
 use crate::store::Grant;
 use crate::transaction;
@@ -90,7 +91,8 @@ impl Ask {
     ) -> Outcome<Option<Encoded>> {
         match &self.what {
             What::Release(attachment) => {
-                let done = transaction::release(register, attachment, &self.policy, now)?;
+                let done =
+                    transaction::release(register, attachment, Ended::Released, &self.policy, now)?;
                 Ok(Some(Encoded::released(&done.answer)))
             }
             What::Allocate { demands, netns, .. } => {

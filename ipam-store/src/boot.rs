@@ -6,6 +6,7 @@ use ipam_core::{Facts, Lease, Moment, Policy, Rest, Stamp, WhyFreed, reclaim};
 
 use crate::codec;
 use crate::fault::Outcome;
+use crate::history::Ended;
 use crate::register::{Register, queue_entry};
 use crate::rows;
 use crate::schema::{META_MOMENT, NOTES_BOOT, address_key};
@@ -50,7 +51,7 @@ impl Register<'_> {
         let ended = ended.filter(|(_, why)| *why == WhyFreed::EarlierBoot);
         let ended: Vec<Lease> = ended.map(|(lease, _)| lease.clone()).collect();
         for lease in &ended {
-            self.end(lease, policy, now.moment)?;
+            self.end(lease, Ended::Freed(WhyFreed::EarlierBoot), policy, now)?;
         }
         Ok(Entered { is_new: true, ended })
     }

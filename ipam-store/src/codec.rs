@@ -11,9 +11,10 @@ use bincode::config::{Configuration, standard};
 use bincode::{Decode, Encode};
 use ipam_core::{
     Attachment, Counts, Lease, Moment, NetnsRef, PodRef, Pool, PoolDocument, PoolName, Reserved,
-    ReservedDocument, Rest, RestReason, Stamp, StickyKey,
+    ReservedDocument, Rest, RestReason, Stamp, StickyKey, WhyFreed,
 };
 
+use crate::history::{Ended, Entry, FormerHolder};
 use crate::tally::Tally;
 
 /// The longest record in bytes that is read; a pool with 100,000 ranges stays far below.
@@ -27,6 +28,7 @@ const RESERVED_1: u8 = 0x22;
 const REST_1: u8 = 0x41;
 const TALLY_1: u8 = 0x51;
 const WIRING_1: u8 = 0x61;
+const FORMER_1: u8 = 0x71;
 
 /// Why bytes are not the record they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -106,6 +108,30 @@ struct TallyRecord {
     quarantined: u64,
     sticky: u64,
     last_given: Option<IpAddr>,
+}
+
+#[derive(Encode, Decode)]
+struct FormerRecord {
+    number: u64,
+    pool: String,
+    network: String,
+    container: String,
+    ifname: String,
+    pod: Option<PodRecord>,
+    since_unix_seconds: u64,
+    until_unix_seconds: u64,
+    ended: EndedRecord,
+}
+
+#[derive(Encode, Decode)]
+enum EndedRecord {
+    Released,
+    ReleasedByHand,
+    TakenOver,
+    Replaced,
+    EarlierBoot,
+    NotListed,
+    NamespaceGone,
 }
 
 pub(crate) fn encode_lease(lease: &Lease) -> Vec<u8> {
@@ -193,6 +219,62 @@ pub(crate) fn encode_tally(tally: &Tally) -> Vec<u8> {
 pub(crate) fn decode_tally(bytes: &[u8]) -> Result<Tally, CodecError> {
     let TallyRecord { held, cooling, quarantined, sticky, last_given } = open(TALLY_1, bytes)?;
     Ok(Tally { counts: Counts { held, cooling, quarantined, sticky }, last_given })
+}
+
+pub(crate) fn encode_former(Entry { number, holder }: &Entry) -> Vec<u8> {
+    let Attachment { network, container, ifname } = &holder.attachment;
+    seal(
+        FORMER_1,
+        &FormerRecord {
+            number: *number,
+            pool: holder.pool.to_string(),
+            network: network.to_string(),
+            container: container.to_string(),
+            ifname: ifname.to_string(),
+            pod: holder.pod.clone().map(|pod| {
+                let PodRef { namespace, name, uid } = pod;
+                PodRecord { namespace, name, uid }
+            }),
+            since_unix_seconds: holder.since_unix_seconds,
+            until_unix_seconds: holder.until_unix_seconds,
+            ended: match holder.ended {
+                Ended::ReleasedByHand => EndedRecord::ReleasedByHand,
+                Ended::TakenOver => EndedRecord::TakenOver,
+                Ended::Replaced => EndedRecord::Replaced,
+                Ended::Freed(WhyFreed::EarlierBoot) => EndedRecord::EarlierBoot,
+                Ended::Freed(WhyFreed::NotListed) => EndedRecord::NotListed,
+                Ended::Freed(WhyFreed::NamespaceGone) => EndedRecord::NamespaceGone,
+                // A reason that this format does not know is kept as the plainest.
+                Ended::Released | Ended::Freed(_) => EndedRecord::Released,
+            },
+        },
+    )
+}
+
+pub(crate) fn decode_former(address: IpAddr, bytes: &[u8]) -> Result<Entry, CodecError> {
+    let record: FormerRecord = open(FORMER_1, bytes)?;
+    let holder = FormerHolder {
+        address,
+        pool: record.pool.parse().map_err(content)?,
+        attachment: Attachment {
+            network: record.network.parse().map_err(content)?,
+            container: record.container.parse().map_err(content)?,
+            ifname: record.ifname.parse().map_err(content)?,
+        },
+        pod: record.pod.map(|PodRecord { namespace, name, uid }| PodRef { namespace, name, uid }),
+        since_unix_seconds: record.since_unix_seconds,
+        until_unix_seconds: record.until_unix_seconds,
+        ended: match record.ended {
+            EndedRecord::Released => Ended::Released,
+            EndedRecord::ReleasedByHand => Ended::ReleasedByHand,
+            EndedRecord::TakenOver => Ended::TakenOver,
+            EndedRecord::Replaced => Ended::Replaced,
+            EndedRecord::EarlierBoot => Ended::Freed(WhyFreed::EarlierBoot),
+            EndedRecord::NotListed => Ended::Freed(WhyFreed::NotListed),
+            EndedRecord::NamespaceGone => Ended::Freed(WhyFreed::NamespaceGone),
+        },
+    };
+    Ok(Entry { number: record.number, holder })
 }
 
 /// What was made for an attachment is kept as the JSON of who made it.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ipam_core::{Attachment, BootId, Counts, Lease, Moment, Pool, PoolName, Reserved, Rest};
+use ipam_core::{
+    Attachment, BootId, Counts, Lease, Moment, Pool, PoolName, Reserved, Rest, reserve,
+};
 use redb::{ReadTransaction, TableDefinition, TableError};
 
 use crate::codec;
@@ -136,7 +138,7 @@ impl Contents {
 
     /// The pools as decisions see them: without what is reserved.
     pub fn effective_pools(&self) -> Vec<Pool> {
-        rows::among(&self.pools, &self.reserved)
+        reserve(&self.pools, &self.reserved)
     }
 
     /// The counters of each pool.

@@ -17,6 +17,7 @@ use crate::lock::Lock;
 use crate::migrate::format_of;
 use crate::overlay::Overlay;
 use crate::phased::Phased;
+use crate::private;
 use crate::register::Register;
 use crate::rows;
 use crate::schema::{DEPARTED, FORMAT, META, META_FORMAT, META_REVISION};
@@ -63,6 +64,7 @@ impl Location {
     }
 
     pub(crate) fn lock(&self) -> Result<Lock, Error> {
+        private::guard(&self.directory)?;
         Lock::acquire(&self.lock_file(), self.patience)
     }
 
@@ -75,6 +77,7 @@ impl Location {
     /// Fails if there is no database to wait for. One that seems to be lost may be in the making by
     /// who has the lock.
     pub(crate) fn require_or_wait(&self) -> Result<(), Error> {
+        private::guard(&self.directory)?;
         match self.require() {
             Err(Error::Lost { .. }) => Ok(()),
             other => other,
@@ -164,14 +167,13 @@ pub(crate) fn fresh(options: &mut OpenOptions, path: &Path) -> Result<File, Erro
         }
         _ => {}
     }
-    let file = options.read(true).write(true).create_new(true).open(path);
-    file.map_err(io_error("create", path))
+    private::open(options.read(true).write(true).create_new(true), path)
 }
 
 /// An existing database file that no other program has open. All of ours take the lock first; what
 /// another one writes meanwhile would be lost or worse.
 pub(crate) fn existing(options: &OpenOptions, path: &Path) -> Result<File, Error> {
-    let file = options.open(path).map_err(io_error("open", path))?;
+    let file = private::open(options, path)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

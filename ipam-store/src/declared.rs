@@ -2,8 +2,8 @@
 //!
 //! YAML documents of one line each, which is JSON, so that `ipamctl apply` reads the file too.
 
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read};
 use std::path::Path;
 
 use ipam_core::{
@@ -12,6 +12,7 @@ use ipam_core::{
 
 use crate::durable::{io_error, replace};
 use crate::error::Error;
+use crate::private;
 
 const SEPARATOR: &str = "---\n";
 
@@ -66,10 +67,14 @@ impl Declared {
 
     /// Reads the file; `None` if nothing was ever applied.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, Error> {
-        let text = match fs::read_to_string(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(io_error("read", path))?,
+        let mut file = match private::open(OpenOptions::new().read(true), path) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            other => other?,
         };
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(io_error("read", path))?;
         let mut declared = Self::default();
         for document in text.split(SEPARATOR).filter(|document| !document.trim().is_empty()) {
             declared.add(document).map_err(|what| Error::Damaged { path: path.into(), what })?;

@@ -1,14 +1,17 @@
 //! Directories and whole files that survive loss of power.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::private;
 
-/// Creates a directory with those above it, and syncs each into the one that holds it.
+/// Creates a directory with those above it, and syncs each into the one that holds it. One that is
+/// there has to be this user's alone.
 pub(crate) fn create_directory(directory: &Path) -> Result<(), Error> {
+    private::guard(directory)?;
     let missing: Vec<&Path> = directory.ancestors().take_while(|path| !path.exists()).collect();
     DirBuilder::new()
         .recursive(true)
@@ -33,7 +36,8 @@ pub(crate) fn replace(path: &Path, contents: &[u8]) -> Result<(), Error> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(".new");
     let draft = PathBuf::from(draft);
-    let mut file = File::create(&draft).map_err(io_error("create", &draft))?;
+    let mut options = OpenOptions::new();
+    let mut file = private::open(options.write(true).create(true).truncate(true), &draft)?;
     let written = file.write_all(contents).and_then(|()| file.sync_all());
     written.map_err(io_error("write", &draft))?;
     rename(&draft, path)

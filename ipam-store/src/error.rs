@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipam_core::{Attachment, NotDecided, PoolName, Refused, Rejection};
+use rustix::process::geteuid;
 
 use crate::fault::Fault;
 
@@ -82,6 +83,24 @@ pub enum Error {
         /// The database file.
         path: PathBuf,
     },
+    /// Somebody else could choose what is read there.
+    #[error("{} {what}: {remedy}", path.display())]
+    Unsafe {
+        /// The directory or file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// What to do about it.
+        remedy: String,
+    },
+    /// It is another user's: run as that user.
+    #[error("{} belongs to {}", path.display(), owner_and_remedy(*owner))]
+    NotOwner {
+        /// The directory or file.
+        path: PathBuf,
+        /// The number of its owner.
+        owner: u32,
+    },
     /// The operating system refused an operation on a file.
     #[error("{operation} {}: {source}{}", path.display(), remedy(source))]
     Io {
@@ -125,7 +144,15 @@ fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         _ if is_full(error) => ": free some space; addresses can still be released",
         io::ErrorKind::ReadOnlyFilesystem => ": mount it read-write again",
+        io::ErrorKind::PermissionDenied if !geteuid().is_root() => ": run as root (sudo)",
         _ => "",
+    }
+}
+
+fn owner_and_remedy(owner: u32) -> String {
+    match owner {
+        0 => "root: run as root (sudo)".to_owned(),
+        uid => format!("uid {uid}: run as that user, or as root after `chown`"),
     }
 }
 

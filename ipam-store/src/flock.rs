@@ -12,6 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::{Error, Holder};
 use crate::lock::Note;
+use crate::private;
 
 /// The lock, held until this is dropped or the process ends.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl Flock {
     /// Takes the lock, or begins to wait for it. The kernel wakes waiters in the order of their
     /// arrival, though one who comes at the very moment of a release may be faster.
     pub(crate) fn attempt(path: &Path) -> Result<Tried, Error> {
-        let file = open(path).map_err(failed(path, "open the lock file"))?;
+        let file = open(path)?;
         match file.try_lock() {
             Ok(()) => return Ok(Tried::Held(Self { file })),
             Err(TryLockError::WouldBlock) => {}
@@ -137,10 +138,12 @@ fn identity(file: &File) -> io::Result<Identity> {
 }
 
 /// A file system that became read-only still lets its files be locked for looking.
-fn open(path: &Path) -> io::Result<File> {
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-    match opened {
-        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(path),
+fn open(path: &Path) -> Result<File, Error> {
+    let mut options = OpenOptions::new();
+    match private::open(options.read(true).write(true).create(true).truncate(false), path) {
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            private::open(OpenOptions::new().read(true), path)
+        }
         other => other,
     }
 }

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use ipam_core::{
-    Attachment, Grant, Lease, Moment, Origin, Policy, Pool, PoolName, Rest, RestReason, StickyKey,
+    Attachment, Grant, Lease, Moment, Origin, Policy, Pool, PoolName, Rest, RestReason, Stamp,
+    StickyKey,
 };
 use redb::{ReadableTable, Table, WriteTransaction};
 
@@ -14,11 +15,12 @@ use crate::contents::{Contents, Resting};
 use crate::declared::Declared;
 use crate::fault::{Fault, Outcome};
 use crate::free_runs::FreeRuns;
+use crate::history::Ended;
 use crate::rows;
 use crate::schema::{
-    AddressKey, FREE, HOLDINGS, LEASES, META, META_MOMENT, META_REVISION, NOTES, NOTES_BOOT, PODS,
-    POOLS, QUEUES, RESERVED, RESTS, TALLIES, WAITING, address_at_end, address_key, addresses_under,
-    attachment_key, pod_key, queue_key, waiting_key, with_address,
+    AddressKey, FREE, HISTORY, HOLDINGS, HistoryKey, LEASES, META, META_MOMENT, META_REVISION,
+    NOTES, NOTES_BOOT, PODS, POOLS, QUEUES, RESERVED, RESTS, TALLIES, WAITING, address_at_end,
+    address_key, addresses_under, attachment_key, pod_key, queue_key, waiting_key, with_address,
 };
 use crate::tally::{Tally, resting};
 
@@ -39,6 +41,7 @@ pub(crate) struct Register<'t> {
     pub(crate) waiting: Table<'t, Bytes, ()>,
     pub(crate) free: FreeRuns<'t>,
     pub(crate) tallies: Table<'t, &'static str, Bytes>,
+    pub(crate) history: Table<'t, HistoryKey, Bytes>,
     /// What [`Self::pools`] answers, once it was asked. Whoever changes pools empties it.
     pub(crate) decoded: OnceCell<Rc<[Pool]>>,
 }
@@ -58,6 +61,7 @@ impl<'t> Register<'t> {
             waiting: transaction.open_table(WAITING)?,
             free: FreeRuns::new(transaction.open_table(FREE)?),
             tallies: transaction.open_table(TALLIES)?,
+            history: transaction.open_table(HISTORY)?,
             decoded: OnceCell::new(),
         })
     }
@@ -117,12 +121,14 @@ impl<'t> Register<'t> {
         let (pool, address) = (grant.pool.name(), grant.address);
         match &grant.origin {
             Origin::TakenOver { from } => {
-                self.remove_lease(from.address)?;
+                if let Some(from) = self.remove_lease(from.address)? {
+                    self.remember(&from, Ended::TakenOver, &lease.since)?;
+                }
             }
             _ if self.leases.get(address_key(address))?.is_some() => {
                 return Err(disagreement(address, "is held, though an index says that it is not"));
             }
-            Origin::Returned | Origin::Early => {}
+            Origin::Returned | Origin::Early | Origin::Pinned => {}
             _ => {
                 let rest = rows::rest(&self.rests, address)?.map(|(_, rest)| rest);
                 let is_early = |rest: &Rest| !rest.is_over(lease.since.moment);
@@ -145,7 +151,10 @@ impl<'t> Register<'t> {
     pub(crate) fn hold(&mut self, lease: &Lease) -> Outcome<()> {
         let (address, key) = (lease.address, address_key(lease.address));
         self.wake(address)?;
-        self.remove_lease(address)?;
+        let earlier = self.remove_lease(address)?;
+        if let Some(earlier) = earlier.filter(|other| other.attachment != lease.attachment) {
+            self.remember(&earlier, Ended::Replaced, &lease.since)?;
+        }
         self.free.remove(&lease.pool, address)?;
         self.leases.insert(key, codec::encode_lease(lease).as_slice())?;
         let holding = with_address(attachment_key(&lease.attachment), address);
@@ -183,20 +192,21 @@ impl<'t> Register<'t> {
     pub(crate) fn release(
         &mut self,
         attachment: &Attachment,
+        ended: Ended,
         policy: &Policy,
-        now: Moment,
+        now: &Stamp,
     ) -> Outcome<Option<Vec<Lease>>> {
         let addresses = self.addresses_of(attachment)?;
         if addresses.is_empty() {
             return Ok(None);
         }
-        let mut ended = Vec::new();
+        let mut leases = Vec::new();
         for address in addresses {
             let lease = rows::lease(&self.leases, address);
             match lease {
                 Ok(Some(lease)) if lease.attachment == *attachment => {
-                    self.end(&lease, policy, now)?;
-                    ended.push(lease);
+                    self.end(&lease, ended, policy, now)?;
+                    leases.push(lease);
                 }
                 Ok(_) => self.forget_holding(attachment, address)?,
                 Err(Fault::Record { .. }) => {
@@ -207,14 +217,21 @@ impl<'t> Register<'t> {
                 Err(other) => return Err(other),
             }
         }
-        Ok(Some(ended))
+        Ok(Some(leases))
     }
 
     /// Ends one lease, as `policy` has it.
-    pub(crate) fn end(&mut self, lease: &Lease, policy: &Policy, now: Moment) -> Outcome<()> {
+    pub(crate) fn end(
+        &mut self,
+        lease: &Lease,
+        ended: Ended,
+        policy: &Policy,
+        now: &Stamp,
+    ) -> Outcome<()> {
         self.remove_lease(lease.address)?;
+        self.remember(lease, ended, now)?;
         let key = StickyKey::new(lease.pod.as_ref(), &lease.attachment);
-        match policy.rest(key, now) {
+        match policy.rest(key, now.moment) {
             Some(rest) => self.rest_for(lease.address, &lease.pool, &rest),
             None => Ok(()),
         }

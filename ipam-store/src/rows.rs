@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipam_core::{Lease, Pool, PoolName, RangeSet, Reserved, Rest};
+use ipam_core::{Lease, Pool, PoolName, Reserved, Rest, reserve};
 use redb::ReadableTable;
 
 use crate::codec;
@@ -52,16 +52,7 @@ pub(crate) fn pools_among(
     reserved_table: &impl ReadableTable<&'static str, Bytes>,
 ) -> Outcome<Vec<Pool>> {
     let (pools, reserved) = (pools(pool_table)?, reserved(reserved_table)?);
-    Ok(among(&pools, &reserved))
-}
-
-/// The pools without what is reserved.
-pub(crate) fn among(pools: &[Pool], reserved: &[Reserved]) -> Vec<Pool> {
-    if reserved.is_empty() {
-        return pools.to_vec();
-    }
-    let taken = reserved.iter().fold(RangeSet::new(), |taken, more| taken.union(more.ips()));
-    pools.iter().map(|pool| pool.among(&taken, &RangeSet::new())).collect()
+    Ok(reserve(&pools, &reserved))
 }
 
 pub(crate) fn lease(

@@ -60,6 +60,10 @@ pub(crate) const FREE: TableDefinition<'_, &[u8], AddressKey> = TableDefinition:
 /// Pool name to the record of its counters.
 pub(crate) const TALLIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("tallies");
 
+/// Address and place in its history to the record of who held it. Not every file has the table: the
+/// first release makes it.
+pub(crate) const HISTORY: TableDefinition<'_, HistoryKey, &[u8]> = TableDefinition::new("history");
+
 /// Attachments that a program of an older format released, to the time, in seconds since the Unix
 /// epoch. Whoever knows the format frees what they hold.
 pub(crate) const DEPARTED: TableDefinition<'_, &[u8], u64> = TableDefinition::new("departed");
@@ -100,6 +104,20 @@ pub(crate) fn address_of(key: AddressKey) -> Option<IpAddr> {
         [6] => Some(Ipv6Addr::from_bits(bits).into()),
         _ => None,
     }
+}
+
+/// An address and a place in its history as a key.
+pub(crate) type HistoryKey = [u8; 18];
+
+pub(crate) fn history_key(address: IpAddr, place: u8) -> HistoryKey {
+    let mut key = [place; 18];
+    key[..17].copy_from_slice(&address_key(address));
+    key
+}
+
+/// The address of a key made by [`history_key`].
+pub(crate) fn history_of(key: HistoryKey) -> Option<IpAddr> {
+    key.first_chunk().copied().and_then(address_of)
 }
 
 /// The address at the end of a key of one of the indexes.
@@ -211,6 +229,7 @@ mod tests {
         assert!(addresses.map(address_key).is_sorted());
         for address in addresses {
             assert_eq!(address_of(address_key(address)), Some(address));
+            assert_eq!(history_of(history_key(address, 3)), Some(address));
             assert_eq!(address_at_end(&with_address(b"n\0".to_vec(), address)), Some(address));
         }
         assert_eq!(address_of([5; 17]), None);

@@ -6,10 +6,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use rustix::io::Errno;
 
 /// In bytes: more than ten releases from a database of the usual size need.
@@ -23,7 +23,8 @@ pub(crate) fn keep(path: &Path) -> io::Result<()> {
     if found.blocks() * 512 >= wanted {
         return Ok(());
     }
-    match reserve(&OpenOptions::new().write(true).open(path)?, 0, wanted) {
+    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    match reserve(&OpenOptions::new().write(true).custom_flags(flags).open(path)?, 0, wanted) {
         // Without preallocation there is nothing to keep.
         Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
         Err(errno) => Err(errno.into()),

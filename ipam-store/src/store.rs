@@ -22,7 +22,9 @@ use crate::durable::{create_directory, io_error, is_there, rename};
 use crate::error::{AllocateError, ApplyError, Error, Undecided};
 use crate::fault::{Fault, Outcome};
 use crate::group::Scope;
+use crate::history::{self, Ended, FormerHolder};
 use crate::migrate::depart;
+use crate::private;
 use crate::register::Register;
 use crate::rows;
 use crate::spare;
@@ -242,9 +244,31 @@ impl Store {
             Ok(Turn::Own(opened)) => opened,
             Err(other) => return Err(other),
         };
+        self.release_as(Ended::Released, attachment, opened)
+    }
+
+    /// As [`Self::release`], for a person who ends a lease by hand: its history says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::release`].
+    pub fn release_by_hand(&self, attachment: &Attachment) -> Result<Vec<Lease>, Error> {
+        match self.location.open(Growth::Length) {
+            Err(Error::Missing { .. }) => Ok(Vec::new()),
+            Err(other) => Err(other),
+            Ok(opened) => self.release_as(Ended::ReleasedByHand, attachment, opened),
+        }
+    }
+
+    fn release_as(
+        &self,
+        ended: Ended,
+        attachment: &Attachment,
+        opened: Opened,
+    ) -> Result<Vec<Lease>, Error> {
         let path = opened.path().to_path_buf();
         let work = |register: &mut Register<'_>, now: &Stamp| {
-            transaction::release(register, attachment, &self.policy, now)
+            transaction::release(register, attachment, ended, &self.policy, now)
         };
         let (growth, scope) = (Growth::Length, Scope::Releases);
         match self.transact_together(opened, growth, scope, &[attachment], work) {
@@ -344,6 +368,16 @@ impl Store {
         self.look(|transaction| contents::held_by(transaction, attachment))
     }
 
+    /// Who held an address before, the latest first, four of them at most. What ended before there
+    /// was a history, and what a rebuild or [`Self::replace`] came after, is not known.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::contents`].
+    pub fn history(&self, address: IpAddr) -> Result<Vec<FormerHolder>, Error> {
+        self.look(|transaction| history::read(transaction, address))
+    }
+
     fn look<T>(&self, read: impl FnOnce(&ReadTransaction) -> Outcome<T>) -> Result<T, Error> {
         let snapshot = self.location.look()?;
         let answer = snapshot.read().and_then(|transaction| read(&transaction));
@@ -391,11 +425,13 @@ impl Store {
     ///
     /// [`Error::Damaged`] if the documents cannot be read.
     pub fn declared(&self) -> Result<Option<Declared>, Error> {
+        private::guard(self.directory())?;
         Declared::read(&self.location.declared())
     }
 
     /// Checks every page of the file, every record, and whether the indexes agree with the leases.
-    /// With `repair` the indexes are made anew where only they are wrong.
+    /// With `repair` the indexes are made anew, and unreadable history is forgotten, where only they
+    /// are wrong.
     ///
     /// # Errors
     ///
@@ -407,10 +443,15 @@ impl Store {
         let checked = opened.database_mut().check_integrity();
         let is_whole = checked.map_err(|error| Fault::from(error).at("check", &path))?;
         let outcome = self.transact(&opened, |register, _| {
-            let faults = register.check_indexes()?;
+            let mut faults = register.check_indexes()?;
+            let unsound = register.unsound_history()?;
+            if unsound > 0 {
+                faults.push(format!("table history: {unsound} rows are of nobody"));
+            }
             let repaired = repair && !faults.is_empty();
             if repaired {
                 register.reindex()?;
+                register.mend_history()?;
             }
             Ok::<_, Fault>(Done { answer: Verdict { faults, repaired }, changed: repaired })
         });

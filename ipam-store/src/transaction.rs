@@ -12,6 +12,7 @@ use redb::Database;
 use crate::database::{begin, check_revision};
 use crate::error::Undecided;
 use crate::fault::{Fault, Outcome};
+use crate::history::Ended;
 use crate::migrate::{migrate, take_departed};
 use crate::register::Register;
 use crate::rows;
@@ -25,7 +26,7 @@ pub(crate) struct Done<T> {
 }
 
 /// What became of a transaction.
-pub(crate) struct Ended<T> {
+pub(crate) struct Closed<T> {
     pub(crate) answer: T,
     /// The revision that the database has now, if anything was committed.
     pub(crate) revision: Option<u64>,
@@ -47,7 +48,7 @@ pub(crate) fn transact<T, E: From<Fault>>(
     now: &Stamp,
     before_commit: impl FnOnce() -> io::Result<()>,
     work: impl FnOnce(&mut Register<'_>) -> Result<Done<T>, E>,
-) -> Result<Ended<T>, E> {
+) -> Result<Closed<T>, E> {
     let transaction = begin(database)?;
     migrate(&transaction)?;
     let mut register = Register::open(&transaction)?;
@@ -55,17 +56,17 @@ pub(crate) fn transact<T, E: From<Fault>>(
     let departed = take_departed(&transaction)?;
     let entered = register.enter_boot(policy, now)?;
     for attachment in &departed {
-        register.release(attachment, policy, now.moment)?;
+        register.release(attachment, Ended::Released, policy, now)?;
     }
     let Done { answer, changed } = work(&mut register)?;
     if !(changed || entered.is_new || !departed.is_empty()) {
-        return Ok(Ended { answer, revision: None, freed: Vec::new() });
+        return Ok(Closed { answer, revision: None, freed: Vec::new() });
     }
     let revision = register.close(now.moment)?;
     before_commit().map_err(Fault::note)?;
     transaction.commit().map_err(Fault::from)?;
     let freed = entered.ended.into_iter().map(|lease| (lease, WhyFreed::EarlierBoot));
-    Ok(Ended { answer, revision: Some(revision), freed: freed.collect() })
+    Ok(Closed { answer, revision: Some(revision), freed: freed.collect() })
 }
 
 /// Decides demands and writes the decision down.
@@ -118,11 +119,12 @@ fn is_there(netns: &NetnsRef) -> bool {
 pub(crate) fn release(
     register: &mut Register<'_>,
     attachment: &Attachment,
+    ended: Ended,
     policy: &Policy,
     now: &Stamp,
 ) -> Outcome<Done<Vec<Lease>>> {
-    let ended = register.release(attachment, policy, now.moment)?;
-    Ok(Done { changed: ended.is_some(), answer: ended.unwrap_or_default() })
+    let leases = register.release(attachment, ended, policy, now)?;
+    Ok(Done { changed: leases.is_some(), answer: leases.unwrap_or_default() })
 }
 
 /// Ends the leases that are dead by the facts.
@@ -136,7 +138,7 @@ pub(crate) fn free_dead(
     let freed = reclaim(&leases, facts).freed;
     let mut answer = Vec::with_capacity(freed.len());
     for (lease, why) in freed {
-        register.end(lease, policy, now.moment)?;
+        register.end(lease, Ended::Freed(why), policy, now)?;
         answer.push((lease.clone(), why));
     }
     let changed = !answer.is_empty();

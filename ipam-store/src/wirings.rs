@@ -1,7 +1,6 @@
 //! What plugins have made in the kernel for the attachments of this boot.
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,8 +13,10 @@ use crate::disk::{Disk, Growth};
 use crate::durable::{create_directory, is_there, rename};
 use crate::error::Error;
 use crate::fault::{Fault, Outcome};
+use crate::header;
 use crate::lock::Lock;
 use crate::phased::Phased;
+use crate::private;
 use crate::rows;
 use crate::schema::{NOTES, NOTES_BOOT, WIRINGS, container_key, wiring_key, wiring_of};
 
@@ -116,6 +117,7 @@ impl Wirings {
     /// Any [`Error`]: all are still recorded, try again.
     pub fn unwire(&self, attachments: &[Attachment]) -> Result<Vec<Wiring>, Error> {
         let path = self.file();
+        private::guard(&self.directory)?;
         if attachments.is_empty() || !is_there(&path)? {
             return Ok(Vec::new());
         }
@@ -167,12 +169,14 @@ impl Wirings {
     }
 
     fn look(&self, prefix: &[u8]) -> Result<Vec<Wiring>, Error> {
+        private::guard(&self.directory)?;
         let path = self.file();
         if !is_there(&path)? {
             return Ok(Vec::new());
         }
         let _lock = self.lock()?;
-        let read = open_overlay(&path).and_then(|database| {
+        let opened = header::check(&path).and_then(|()| open_overlay(&path));
+        let read = opened.and_then(|database| {
             self.read(&database, prefix).map_err(|fault| fault.at("read", &path))
         });
         match read {
@@ -231,6 +235,7 @@ impl Wirings {
     }
 
     fn open_existing(&self, path: &Path, prefix: &[u8]) -> Result<(Phased, Vec<Wiring>), Error> {
+        header::check(path)?;
         let file = existing(OpenOptions::new().read(true).write(true), path)?;
         // Never settled: where syncs cost nothing there is nothing to save.
         let opened = Phased::open(Disk::new(file, Growth::Blocks), false);
@@ -242,7 +247,7 @@ impl Wirings {
 
     fn create(&self, path: &Path) -> Result<(), Error> {
         let draft = self.directory.join("wirings.redb.new");
-        let file = fresh(OpenOptions::new().mode(0o600), &draft)?;
+        let file = fresh(&mut OpenOptions::new(), &draft)?;
         let made = Phased::open(Disk::new(file, Growth::Blocks), false).map_err(Fault::from);
         let made = made.and_then(|database| {
             let transaction = begin(database.database())?;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ipam_core::{
-    Asker, Attachment, Book, Demand, Facts, Lease, LiveNamespaces, Moment, NetnsRef, PodRef,
+    Asker, Attachment, Book, Demand, Facts, Lease, LiveNamespaces, Moment, NetnsRef, Pin, PodRef,
     Policy, Pool, PoolSpec, Reserved, ReservedSpec, Rest, Stamp, StickyNames, Strategy,
     WhenOnlyCooling, decide, reclaim,
 };
@@ -42,6 +42,11 @@ enum Step {
     Reserve {
         address: u8,
     },
+    /// The address is kept for the pod of this name, in the place of the one that was.
+    Pin {
+        address: u8,
+        name: u8,
+    },
 }
 
 fn step() -> impl Strategy_<Value = Step> {
@@ -54,6 +59,7 @@ fn step() -> impl Strategy_<Value = Step> {
         1 => (1..14_u8).prop_map(|address| Step::Quarantine { address }),
         1 => (4..14_u8).prop_map(|last| Step::Resize { last }),
         1 => (1..14_u8).prop_map(|address| Step::Reserve { address }),
+        2 => (1..14_u8, 0..3_u8).prop_map(|(address, name)| Step::Pin { address, name }),
     ]
 }
 
@@ -110,6 +116,11 @@ fn demand(container: u8, pod: u8, address: Option<u8>) -> Demand {
     };
     let requested = address.map(at).into_iter().collect();
     Demand { pod: Some(pod), requested, ..Demand::new(attachment(container), asker) }
+}
+
+fn reserved(name: &str, address: u8) -> Reserved {
+    let spec = ReservedSpec { ip_version: None, ips: vec![at(address).to_string()] };
+    Reserved::new(name, &spec).unwrap()
 }
 
 fn at(last: u8) -> IpAddr {
@@ -204,14 +215,24 @@ impl Pair {
                 let pools = self.pools();
                 self.book.put_pools(&pools);
             }
-            Step::Reserve { address } => {
-                let spec = ReservedSpec { ip_version: None, ips: vec![at(address).to_string()] };
-                let reserved = vec![Reserved::new("r", &spec).unwrap()];
-                self.store.apply(&Declared { pools: Vec::new(), reserved }).unwrap();
-                let pools = self.pools();
-                self.book.put_pools(&pools);
+            Step::Reserve { address } => self.reserve(reserved("r", address)),
+            Step::Pin { address, name } => {
+                let pin = Pin {
+                    namespace: "default".into(),
+                    name: format!("web-{name}"),
+                    network: None,
+                    ifname: None,
+                };
+                self.reserve(reserved("pin", address).with_labels(pin.labels()).unwrap());
             }
         }
+    }
+
+    fn reserve(&mut self, reserved: Reserved) {
+        let declared = Declared { pools: Vec::new(), reserved: vec![reserved] };
+        self.store.apply(&declared).unwrap();
+        let pools = self.pools();
+        self.book.put_pools(&pools);
     }
 
     fn add(&mut self, container: u8, pod: u8, address: Option<u8>) {

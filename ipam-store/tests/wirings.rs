@@ -90,7 +90,13 @@ fn a_damaged_file_is_moved_aside() {
     let own = attachment("a", "c1", "eth0");
     wire(&wirings, &own, "before");
     let file = directory.path().join("state/wirings.redb");
-    for damage in [b"".to_vec(), b"not a database".to_vec()] {
+    let whole = fs::read(&file).unwrap();
+    let foreign = [b"".to_vec(), b"not a database".to_vec(), vec![0; whole.len()]];
+    // The database library panics at most of these.
+    let length = whole.len();
+    let pieces = [9, 100, 1 << 12, 5000, 1 << 13, length / 2, length - (1 << 12), length - 1];
+    let cut = pieces.map(|length| whole[..length].to_vec());
+    for damage in foreign.into_iter().chain(cut) {
         fs::write(&file, damage).unwrap();
         assert_eq!(wirings.all().unwrap(), [], "the kernel is the truth");
         assert_eq!(wire(&wirings, &own, "after"), []);

@@ -24,6 +24,7 @@ mod inventory;
 mod ips;
 mod liveness;
 mod occupancy;
+mod pin;
 mod pools;
 mod rebuild;
 mod release;
@@ -104,6 +105,10 @@ enum Verb {
     /// Take something away that is stored.
     #[command(subcommand)]
     Delete(delete::Delete),
+    /// Keep an address for one pod, for ever: it gets it before any other, and nobody else does.
+    Pin(pin::PinOptions),
+    /// Keep an address for nobody any more.
+    Unpin(pin::UnpinOptions),
     /// Check every page, record and index of the database.
     Verify(verify::Verify),
     /// Make the database anew from what the node knows: the runtime's results, the addresses in
@@ -139,6 +144,9 @@ enum Get {
     },
     /// The addresses that no pool hands out, those that the cloud does not give any more among them.
     Reserved(ShowAll),
+    /// The addresses that are kept for one pod each, and who holds them.
+    #[command(visible_alias = "pin")]
+    Pins(ShowAll),
 }
 
 #[derive(Debug, Args)]
@@ -220,6 +228,8 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
             let sources = (!no_node_scan).then_some(sources);
             apply::run(&command.store()?, sources, files, out)
         }
+        Verb::Pin(options) => pin::pin(&command.store()?, options, out),
+        Verb::Unpin(options) => pin::unpin(&command.store()?, options, out),
         Verb::Verify(options) => verify::run(&command.store()?, options, out),
         Verb::Repair(options) => repair::run(options, patience, out),
         Verb::Explain(what) => explain::run(what, patience, out),
@@ -247,6 +257,9 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
         }
         Verb::Get(Get::Reserved(show)) => {
             reservations::show(&command.inventory()?, show.output, out)
+        }
+        Verb::Get(Get::Pins(show)) => {
+            pin::show(&command.inventory()?, show.output, out)
         }
     }
     .map(|()| ExitCode::SUCCESS)

@@ -26,8 +26,8 @@ pub(crate) type Answer = Result<(BTreeSet<IpAddr>, Vec<Given>), Box<Why>>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Why {
     NoPool(Option<Family>),
-    /// Name, size, counts and the seconds until the next one has cooled down.
-    Exhausted(Family, Vec<(String, u128, Counts, Option<u64>)>),
+    /// Name, size, counts, how many are kept for pods, and the seconds until the next one has cooled down.
+    Exhausted(Family, Vec<(String, u128, Counts, u128, Option<u64>)>),
     AlreadyHeld(Vec<IpAddr>),
     Request(IpAddr, WhyNot),
 }
@@ -38,6 +38,7 @@ pub(crate) enum WhyNot {
     NoPool(Option<String>),
     Excluded(String),
     Reserved,
+    Pinned,
     Held(Attachment),
     Resting(Rest, u64),
     SecondOfFamily,
@@ -147,8 +148,12 @@ impl Oracle {
             (None, Some(pool)) => return Err(WhyNot::Excluded(pool_name(*pool))),
             (claiming, _) => return Err(WhyNot::NoPool(claiming.map(pool_name))),
         };
-        if self.reserved.contains(&address) {
+        if self.is_nobodys(address, pool) {
             return Err(WhyNot::Reserved);
+        }
+        let is_kept = self.is_kept_for(address, pool, demand);
+        if self.pinned(pool).contains(&address) && !is_kept {
+            return Err(WhyNot::Pinned);
         }
         if let Some(lease) = self.lease(address) {
             if self.is_predecessor(lease, demand) {
@@ -158,6 +163,7 @@ impl Oracle {
         }
         if let Some(rest) = self.rest(address) {
             let yields = match &rest.reason {
+                RestReason::Cooldown | RestReason::Sticky { .. } if is_kept => true,
                 RestReason::Cooldown => !self.policy.refuse,
                 RestReason::Sticky { key } => demand.pod.is_some_and(|pod| {
                     sticky_key(&pod_ref(pod), &attachment(demand.place)) == *key
@@ -191,12 +197,29 @@ impl Oracle {
         let place = attachment(demand.place);
         let is_taken = |address: &IpAddr| given.iter().any(|one| one.address == *address);
         let pod = demand.pod.map(pod_ref);
+        for pool in pools {
+            let mut kept = self.pinned(*pool);
+            kept.retain(|address| {
+                let waits = |rest: &Rest| rest.kind() != RestKind::Quarantine || self.is_over(rest);
+                let may_have =
+                    self.lease(*address).is_none_or(|lease| self.is_predecessor(lease, demand));
+                let is_kept = self.is_kept_for(*address, *pool, demand);
+                is_kept && may_have && self.rest(*address).is_none_or(waits) && !is_taken(address)
+            });
+            if let Some(address) = kept.first() {
+                let from = self.lease(*address).map(|lease| Box::new(lease.clone()));
+                let origin = from.map_or(Origin::Pinned, |from| Origin::TakenOver { from });
+                return Some((*address, *pool, origin));
+            }
+        }
         if let Some(uid) = pod.as_ref().and_then(|pod| pod.uid.as_ref()) {
             for lease in self.held_by_pod(uid, &place) {
                 let (address, pool) = (lease.address, number_of(&lease));
                 let is_allowed = pools.contains(&pool)
                     && self.pools[&pool].claimed.contains(&address)
-                    && !self.reserved.contains(&address);
+                    && !self.is_nobodys(address, pool)
+                    && (!self.pinned(pool).contains(&address)
+                        || self.is_kept_for(address, pool, demand));
                 if is_allowed && !is_taken(&address) {
                     return Some((address, pool, Origin::TakenOver { from: Box::new(lease) }));
                 }
@@ -282,7 +305,9 @@ impl Oracle {
         let state = |pool: &u8| {
             let next = self.cooling(*pool, given).first().map(|(_, rest)| rest.until.0);
             let next = next.map(|until| until.saturating_sub(self.now));
-            (pool_name(*pool), self.assignable(*pool).len() as u128, self.counts(*pool), next)
+            let pinned = self.pinned(*pool).len() as u128;
+            let size = self.assignable(*pool).len() as u128;
+            (pool_name(*pool), size, self.counts(*pool), pinned, next)
         };
         Why::Exhausted(family, pools.iter().map(state).collect())
     }
@@ -294,7 +319,8 @@ impl From<&Refused> for Why {
             Refused::NoPool(reason) => Self::NoPool(reason.family),
             Refused::Exhausted { family, pools } => {
                 let state = |state: &ipam_core::PoolState| {
-                    (state.pool.to_string(), state.total, state.counts, state.next_in_seconds)
+                    let (name, next) = (state.pool.to_string(), state.next_in_seconds);
+                    (name, state.total, state.counts, state.pinned, next)
                 };
                 Self::Exhausted(*family, pools.iter().map(state).collect())
             }
@@ -315,6 +341,7 @@ impl From<&RequestReason> for WhyNot {
             }
             RequestReason::Excluded { pool } => Self::Excluded(pool.to_string()),
             RequestReason::Reserved => Self::Reserved,
+            RequestReason::Pinned { .. } => Self::Pinned,
             RequestReason::Held { lease } => Self::Held(lease.attachment.clone()),
             RequestReason::Resting { rest, seconds } => Self::Resting(rest.clone(), *seconds),
             RequestReason::SecondOfFamily => Self::SecondOfFamily,

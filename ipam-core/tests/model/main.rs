@@ -31,11 +31,19 @@ fn every_step_equals_the_oracles() {
     }
     // A generator that no longer gets there proves nothing.
     let seen = seen.into_inner();
-    let origins = ["Chosen", "Requested", "TakenOver", "Returned", "Early"];
+    let origins = ["Chosen", "Requested", "TakenOver", "Returned", "Pinned", "Early"];
     let given = (0..4).flat_map(|strategy| origins.map(|origin| format!("{strategy} {origin}")));
     let refused = ["NoPool", "Exhausted", "AlreadyHeld"].map(str::to_owned);
-    let reasons =
-        ["NoPool", "Excluded", "Reserved", "Held", "Resting", "SecondOfFamily", "TakenBefore"];
+    let reasons = [
+        "NoPool",
+        "Excluded",
+        "Reserved",
+        "Pinned",
+        "Held",
+        "Resting",
+        "SecondOfFamily",
+        "TakenBefore",
+    ];
     let reasons = reasons.map(|reason| format!("not {reason}"));
     for name in given.chain(refused).chain(reasons).chain(["woken".to_owned()]) {
         let count = seen.get(&name).copied().unwrap_or_default();

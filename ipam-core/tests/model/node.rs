@@ -7,12 +7,12 @@ use std::net::IpAddr;
 use ipam_core::{
     AddressRange, Book, Decision, Demand, Family, Grant, Lease, Ledger, Moment, NetnsRef,
     NotDecided, Origin, Pool, RangeSet, Rest, RestKind, RestReason, Stamp, StickyKey, apply,
-    decide, reclaim,
+    decide, reclaim, reserve,
 };
 
 use crate::decision::{Answer, Given, Why};
 use crate::oracle::{Oracle, attachment, pod_ref, pool_name};
-use crate::plans::{BOOT, demand_of, facts_of, policy_of, spec_of};
+use crate::plans::{BOOT, demand_of, facts_of, pinned_of, policy_of, reserved_of, spec_of};
 use crate::steps::{
     CONTAINERS, DemandPlan, FactsPlan, PLACES, Place, PolicyPlan, PoolPlan, SIZE, Step, Subnet,
     UIDS,
@@ -98,6 +98,12 @@ impl Node {
                 replace(&mut self.oracle.own, *own);
                 self.put_pools();
             }
+            Step::Pin(plan) => {
+                let pins = &mut self.oracle.pins;
+                pins.retain(|pin| (pin.subnet, pin.name) != (plan.subnet, plan.name));
+                pins.push(plan.clone());
+                self.put_pools();
+            }
             Step::Follow(policy) => self.oracle.policy = *policy,
             Step::Reclaim(facts) => self.reclaim(facts),
         }
@@ -117,14 +123,19 @@ impl Node {
     }
 
     fn put_pools(&mut self) {
-        let reserved: RangeSet = self.oracle.reserved.iter().copied().collect();
         let own: RangeSet = self.oracle.own.iter().copied().collect();
-        self.pools = self.applied.values().map(|pool| pool.among(&reserved, &own)).collect();
+        let pools: Vec<Pool> =
+            self.applied.values().map(|pool| pool.among(&RangeSet::new(), &own)).collect();
+        let mut reserved = reserved_of(self.oracle.reserved.iter().copied());
+        reserved.extend(self.oracle.pins.iter().flat_map(pinned_of));
+        self.pools = reserve(&pools, &reserved);
         self.book.put_pools(&self.pools);
         for (number, pool) in self.applied.keys().zip(&self.pools) {
             let ranges = pool.assignable().ranges().iter();
             let listed: BTreeSet<IpAddr> = ranges.flat_map(AddressRange::addresses).collect();
             assert_eq!(listed, self.oracle.assignable(*number), "pool {number}");
+            let pinned = pool.pinned().ranges().iter().flat_map(AddressRange::addresses);
+            assert_eq!(pinned.collect::<BTreeSet<_>>(), self.oracle.pinned(*number));
         }
     }
 
@@ -224,6 +235,7 @@ impl Node {
                         continue;
                     }
                     Origin::Requested => assert!(demand.requested.contains(&grant.address)),
+                    Origin::Pinned => assert!(grant.pool.pinned().contains(grant.address)),
                     _ => assert!(grant.pool.assignable().contains(grant.address)),
                 }
                 assert_eq!(holder, None, "{} has a holder", grant.address);

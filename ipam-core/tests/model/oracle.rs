@@ -8,7 +8,9 @@ use ipam_core::{
     Attachment, Counts, Lease, PodRef, Rest, RestKind, RestReason, StickyKey, WhyFreed, WhyKept,
 };
 
-use crate::steps::{FactsPlan, POD_NAMES, Place, PolicyPlan, PoolPlan, SIZE, Subnet};
+use crate::steps::{
+    DemandPlan, FactsPlan, POD_NAMES, PinPlan, Place, PolicyPlan, PoolPlan, SIZE, Subnet,
+};
 
 /// What is known of an address. One that is not in the map is free.
 #[derive(Debug, Clone)]
@@ -32,6 +34,7 @@ pub(crate) struct Oracle {
     pub(crate) pools: BTreeMap<u8, PlainPool>,
     pub(crate) reserved: BTreeSet<IpAddr>,
     pub(crate) own: BTreeSet<IpAddr>,
+    pub(crate) pins: Vec<PinPlan>,
     pub(crate) states: BTreeMap<IpAddr, State>,
     pub(crate) last_given: BTreeMap<u8, IpAddr>,
 }
@@ -65,6 +68,12 @@ impl PlainPool {
     }
 }
 
+impl PinPlan {
+    fn keeps(&self, address: IpAddr) -> bool {
+        self.subnet.addresses(self.addresses).any(|kept| kept == address)
+    }
+}
+
 pub(crate) fn pool_name(pool: u8) -> String {
     format!("p{pool}")
 }
@@ -93,6 +102,7 @@ impl Oracle {
             pools: BTreeMap::new(),
             reserved: BTreeSet::new(),
             own: BTreeSet::new(),
+            pins: Vec::new(),
             states: BTreeMap::new(),
             last_given: BTreeMap::new(),
         }
@@ -259,8 +269,43 @@ impl Oracle {
     }
 
     pub(crate) fn assignable(&self, pool: u8) -> BTreeSet<IpAddr> {
+        let mut assignable = self.usable(pool);
+        assignable.retain(|address| !self.is_pinned(*address));
+        assignable
+    }
+
+    /// What may be handed out to somebody who asks for nothing in particular.
+    fn usable(&self, pool: u8) -> BTreeSet<IpAddr> {
         let usable = self.pools[&pool].usable();
         usable.into_iter().filter(|a| !self.reserved.contains(a) && !self.own.contains(a)).collect()
+    }
+
+    fn is_pinned(&self, address: IpAddr) -> bool {
+        self.pins.iter().any(|pin| pin.keeps(address))
+    }
+
+    /// What is kept of a pool for pods.
+    pub(crate) fn pinned(&self, pool: u8) -> BTreeSet<IpAddr> {
+        let mut pinned = self.usable(pool);
+        pinned.retain(|address| self.is_pinned(*address));
+        pinned
+    }
+
+    /// Whether nobody may have an address of the pool, not even a pod that it is kept for.
+    pub(crate) fn is_nobodys(&self, address: IpAddr, pool: u8) -> bool {
+        self.reserved.contains(&address)
+            || (self.is_pinned(address) && !self.pinned(pool).contains(&address))
+    }
+
+    /// Whether an address of the pool is kept for the one who asks.
+    pub(crate) fn is_kept_for(&self, address: IpAddr, pool: u8, demand: &DemandPlan) -> bool {
+        let is_for = |pin: &PinPlan| {
+            demand.pod.is_some_and(|(name, _)| name == pin.name)
+                && pin.network.is_none_or(|network| network == demand.place.network)
+                && pin.interface.is_none_or(|interface| interface == demand.place.interface)
+        };
+        let is_kept = self.pins.iter().any(|pin| is_for(pin) && pin.keeps(address));
+        is_kept && self.pinned(pool).contains(&address)
     }
 
     pub(crate) fn is_over(&self, rest: &Rest) -> bool {

@@ -1,13 +1,15 @@
 //! What the plans of the steps mean to the crate.
 
+use std::net::IpAddr;
+
 use ipam_core::{
-    Asker, Demand, Facts, Family, LiveNamespaces, Moment, NamedPools, Policy, PoolSpec, Source,
-    StickyNames, Strategy, ValidAttachments, WhenOnlyCooling,
+    Asker, Demand, Facts, Family, LiveNamespaces, Moment, NamedPools, Pin, Policy, PoolSpec,
+    Reserved, ReservedSpec, Source, StickyNames, Strategy, ValidAttachments, WhenOnlyCooling,
 };
 
 use crate::oracle::{attachment, pod_ref, pool_name};
 use crate::steps::{
-    CONTAINERS, DemandPlan, FactsPlan, PLACES, Place, PolicyPlan, PoolPlan, Subnet,
+    CONTAINERS, DemandPlan, FactsPlan, PLACES, PinPlan, Place, PolicyPlan, PoolPlan, Subnet,
 };
 
 /// The boot that all leases are of.
@@ -27,6 +29,31 @@ pub(crate) fn spec_of(plan: &PoolPlan) -> PoolSpec {
         disable: Some(plan.disable),
         ..PoolSpec::default()
     }
+}
+
+/// A document of each family.
+pub(crate) fn reserved_of(addresses: impl IntoIterator<Item = IpAddr>) -> Vec<Reserved> {
+    let (v4, v6): (Vec<IpAddr>, _) = addresses.into_iter().partition(IpAddr::is_ipv4);
+    let document = |ips: Vec<IpAddr>| {
+        let ips = ips.iter().map(ToString::to_string).collect();
+        Reserved::new("r", &ReservedSpec { ip_version: None, ips }).expect("one family")
+    };
+    vec![document(v4), document(v6)]
+}
+
+pub(crate) fn pinned_of(plan: &PinPlan) -> Vec<Reserved> {
+    let pod = pod_ref((plan.name, None));
+    let place = |number: Option<u8>| number.unwrap_or_default();
+    let (network, interface) = (place(plan.network), place(plan.interface));
+    let named = attachment(Place { container: 0, network, interface });
+    let pin = Pin {
+        namespace: pod.namespace,
+        name: pod.name,
+        network: plan.network.map(|_| named.network),
+        ifname: plan.interface.map(|_| named.ifname),
+    };
+    let documents = reserved_of(plan.subnet.addresses(plan.addresses)).into_iter();
+    documents.map(|one| one.with_labels(pin.labels()).expect("names are labels")).collect()
 }
 
 pub(crate) fn demand_of(plan: &DemandPlan) -> Demand {

@@ -55,10 +55,24 @@ pub(crate) enum Step {
         /// One bit for each address.
         own: u16,
     },
+    /// Keeps addresses of one subnet for a pod, in the place of those that were kept for it there.
+    Pin(PinPlan),
     /// Changes the policy.
     Follow(PolicyPlan),
     /// Frees what the facts allow.
     Reclaim(FactsPlan),
+}
+
+/// Addresses that are kept for a pod.
+#[derive(Debug, Clone)]
+pub(crate) struct PinPlan {
+    pub(crate) subnet: Subnet,
+    /// The number of the pod's name.
+    pub(crate) name: u8,
+    pub(crate) network: Option<u8>,
+    pub(crate) interface: Option<u8>,
+    /// One bit for each address.
+    pub(crate) addresses: u16,
 }
 
 /// An interface of a sandbox in a network.
@@ -268,6 +282,20 @@ impl Bytes<'_> {
         }
     }
 
+    fn pin(&mut self) -> PinPlan {
+        let subnet = Subnet::ALL[usize::from(self.below(3))];
+        let (name, place) = (self.below(3), self.byte());
+        let some = |byte: u8| (byte % 4 == 3).then_some(byte / 4 % PLACES);
+        let (network, interface) = (some(place), some(place / 8));
+        PinPlan {
+            subnet,
+            name,
+            network,
+            interface,
+            addresses: self.bits() & self.bits() & self.bits(),
+        }
+    }
+
     fn policy(&mut self) -> PolicyPlan {
         PolicyPlan {
             strategy: self.below(4),
@@ -299,7 +327,7 @@ impl Step {
     /// The step that these bytes stand for.
     pub(crate) fn decode(bytes: &[u8]) -> Self {
         let mut bytes = Bytes(bytes);
-        match bytes.below(32) {
+        match bytes.below(34) {
             0..13 => {
                 let count = [1, 1, 1, 2, 2, 3][usize::from(bytes.below(6))];
                 Self::Decide((0..count).map(|_| bytes.demand()).collect())
@@ -319,6 +347,7 @@ impl Step {
                 own: bytes.bits() & bytes.bits() & bytes.bits(),
             },
             29 => Self::Follow(bytes.policy()),
+            30 | 31 => Self::Pin(bytes.pin()),
             _ => Self::Reclaim(bytes.facts()),
         }
     }

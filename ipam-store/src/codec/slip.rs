@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use bincode::{Decode, Encode};
 use ipam_core::{
     Asker, Attachment, Demand, Family, Labels, Lease, NamedPools, NetnsRef, PodRef, Policy, Pool,
-    PoolPattern, Source, StickyNames, Strategy, WhenOnlyCooling,
+    PoolPattern, Source, StickyNames, Strategy, WhenOnlyCooling, reserve,
 };
 
 use super::{
@@ -17,7 +17,6 @@ use super::{
 };
 use crate::ask::{Answer, Ask, Pools, What};
 use crate::fault;
-use crate::rows;
 use crate::store::Grant;
 
 pub(super) const ASK_1: u8 = 0x61;
@@ -202,7 +201,7 @@ pub(crate) fn decode_answer(bytes: &[u8]) -> Result<(u128, Answer), CodecError> 
             let reserved = reserved.iter().map(|record| decode_reserved(record));
             let reserved = reserved.collect::<Result<Vec<_>, _>>()?;
             let pools = grants.iter().map(|(_, _, pool)| decode_pool(pool));
-            let pools = rows::among(&pools.collect::<Result<Vec<_>, _>>()?, &reserved);
+            let pools = reserve(&pools.collect::<Result<Vec<_>, _>>()?, &reserved);
             let grant = |((address, lease, _), pool): (&(IpAddr, Vec<u8>, Vec<u8>), Pool)| {
                 Ok(Grant { lease: decode_lease(*address, lease)?, pool })
             };

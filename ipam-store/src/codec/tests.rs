@@ -28,6 +28,20 @@ fn lease() -> Lease {
     }
 }
 
+fn former() -> Entry {
+    let Lease { address, pool, attachment, pod, since, .. } = lease();
+    let holder = FormerHolder {
+        address,
+        pool,
+        attachment,
+        pod,
+        since_unix_seconds: since.unix_seconds,
+        until_unix_seconds: since.unix_seconds + 60,
+        ended: Ended::Freed(WhyFreed::NamespaceGone),
+    };
+    Entry { number: 5, holder }
+}
+
 fn tally() -> Tally {
     let counts = Counts { held: 1, cooling: 2, quarantined: 3, sticky: 4 };
     Tally { counts, last_given: Some("10.0.0.1".parse().unwrap()) }
@@ -100,6 +114,25 @@ fn every_kind_of_record() {
     ] {
         assert_eq!(hex(&encode_rest(&"p".parse().unwrap(), &rest)), golden);
     }
+    assert_eq!(
+        hex(&encode_former(&former())),
+        concat!(
+            "71",
+            "306d2d4f",
+            "05",
+            "0a6d61737465722d313732",
+            "0b6970766c616e2d65746830",
+            "026331",
+            "0465746830",
+            "01",
+            "0764656661756c74",
+            "0170",
+            "00",
+            "fc00f15365",
+            "fc3cf15365",
+            "06",
+        )
+    );
     assert_eq!(hex(&encode_wiring("{}")), "61a8362543027b7d");
     assert_eq!(decode_wiring(&encode_wiring("{}")).as_deref(), Ok("{}"));
     assert_eq!(
@@ -187,6 +220,18 @@ fn slips_read_back() {
 fn records_read_back() {
     let lease = lease();
     assert_eq!(decode_lease(lease.address, &encode_lease(&lease)).unwrap(), lease);
+    for ended in [
+        Ended::Released,
+        Ended::ReleasedByHand,
+        Ended::TakenOver,
+        Ended::Replaced,
+        Ended::Freed(WhyFreed::EarlierBoot),
+        Ended::Freed(WhyFreed::NotListed),
+        Ended::Freed(WhyFreed::NamespaceGone),
+    ] {
+        let former = Entry { holder: FormerHolder { ended, ..former().holder }, ..former() };
+        assert_eq!(decode_former(lease.address, &encode_former(&former)).unwrap(), former);
+    }
     let rest = Rest::quarantine("seen".into(), Moment(1), Moment(u64::MAX));
     let pool: PoolName = "p".parse().unwrap();
     assert_eq!(decode_rest(&encode_rest(&pool, &rest)).unwrap(), (pool, rest));
@@ -234,7 +279,8 @@ proptest! {
     #[test]
     fn any_bytes_are_a_record_or_an_error(
         kind in prop::sample::select(vec![
-            LEASE_1, POOL_1, RESERVED_1, REST_1, TALLY_1, slip::ASK_1, slip::ANSWER_1,
+            LEASE_1, POOL_1, RESERVED_1, REST_1, TALLY_1, FORMER_1, slip::ASK_1,
+            slip::ANSWER_1,
         ]),
         payload in prop::collection::vec(any::<u8>(), 0..200),
         is_sealed in any::<bool>(),
@@ -247,6 +293,7 @@ proptest! {
             decode_pool(&bytes),
             decode_reserved(&bytes),
             decode_rest(&bytes),
+            decode_former(address, &bytes),
             decode_tally(&bytes),
             slip::decode_ask(&bytes).is_ok(),
             slip::decode_answer(&bytes).is_ok(),

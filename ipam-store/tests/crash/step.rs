@@ -16,6 +16,7 @@ use crate::declared::Declared;
 use crate::error::Undecided;
 use crate::fault::{Fault, Outcome};
 use crate::group::text_of;
+use crate::history::Ended;
 use crate::phased::Phased;
 use crate::register::Register;
 use crate::rows;
@@ -191,7 +192,7 @@ fn work(
             changed
         }
         Operation::Release { container } => {
-            let done = release(register, &attachment(*container), &policy(), now)?;
+            let done = release(register, &attachment(*container), Ended::Released, &policy(), now)?;
             answer.released = done.answer;
             done.changed
         }
