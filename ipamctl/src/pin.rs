@@ -92,17 +92,16 @@ pub(crate) fn pin(store: &Store, options: &PinOptions, out: &mut dyn Write) -> R
         ifname: ifname.clone(),
     };
     let document = document(&name_of(*address), &RangeSet::from_iter([*address]), &pin)?;
-    let mut found = Ok(None);
+    let mut holder: Option<Lease> = None;
     change(store, |contents| {
         check(*address, &pin, contents)?;
-        found = Ok(contents.leases.iter().find(|lease| lease.address == *address).cloned());
+        holder = contents.leases.iter().find(|lease| lease.address == *address).cloned();
         let mut revision = without(*address, &contents.reserved)?;
         // The same document may have been that of another pin.
         revision.removed_reserved.retain(|name| name != document.name());
         revision.put.reserved.push(document.clone());
         Ok(revision)
     })?;
-    let holder: Option<Lease> = found?;
     let contents = store.contents()?;
     let pool = contents.pools.iter().find(|pool| pool.claims(*address));
     let pinned =
