@@ -39,13 +39,13 @@ use cni_proto::{
     AddRequest, CheckRequest, CniArgs, Code, DelRequest, Error, GcRequest, StatusRequest,
 };
 use ipam_core::{
-    Asker, Attachment, ContainerId, Demand, NameError, PodRef, Pool, Refused, RequestReason,
-    ValidAttachments,
+    Attachment, ContainerId, NameError, PodRef, Pool, Refused, RequestReason, ValidAttachments,
 };
 use ipam_store::{AllocateError, Configured, Error as StoreError, Grant, Request, Store};
 
 mod allocation;
 mod busy;
+mod cluster;
 mod config;
 mod delegate;
 mod exhaustion;
@@ -59,9 +59,11 @@ mod ranges;
 mod report;
 mod requested;
 mod resolv_conf;
+mod wish;
 
 pub use allocation::Allocation;
 pub use busy::another;
+pub use cluster::DEFAULT_NAMESPACES_FILE;
 pub use config::{IPAM_TYPE, IpamConfig};
 pub use delegate::{Delegate, RunningDelegate};
 pub use failure::{ALREADY_HELD, NO_POOL, NOT_HELD, STORE};
@@ -70,10 +72,10 @@ pub use place::{
     DEFAULT_DATA_DIR, DEFAULT_GRACE_SECONDS, DEFAULT_LOCK_TIMEOUT, DEFAULT_NETWORKS_DIR, Place,
 };
 
-use allocation::Stated;
+use allocation::{Asked, Stated};
 use place::Fields;
 use ranges::Ranges;
-use requested::Requested;
+use wish::Wanted;
 
 /// How long a STATUS waits for others before it takes their work for a sign of life.
 const STATUS_PATIENCE: Duration = Duration::from_millis(200);
@@ -82,7 +84,7 @@ const STATUS_PATIENCE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 ///
-/// Code 7 for a configuration or a requested address that has to change, 4 for such `CNI_ARGS`, 11
+/// Code 7 for a configuration, a pod's annotation or a requested address that has to change, 4 for such `CNI_ARGS`, 11
 /// if no address is free or the database is busy (try again), [`NO_POOL`] with every pool and the
 /// rule that refused it, [`ALREADY_HELD`] if the attachment was added before, [`STORE`] if the
 /// database cannot be used. Nothing is held after an error.
@@ -95,22 +97,12 @@ pub fn add(request: &AddRequest) -> Result<Allocation, Error> {
 
 fn add_from_pools(request: &AddRequest) -> Result<Allocation, Error> {
     let config = IpamConfig::new(&request.config)?;
-    let attachment = attachment_of_add(request)?;
-    let namespace = request.args.pod_namespace().map(str::parse).transpose();
-    let namespace = namespace.map_err(|error| named(&error))?;
-    let wish = config.wish(&attachment.ifname)?;
-    let asker = Asker { namespace, ..Asker::new(config.node, config.network) };
-    let container = attachment.container.clone();
-    let demand = Demand {
-        pod: pod(&request.args),
-        source: wish.source,
-        requested: Requested::new(&request.config)?.with(&request.args)?,
-        ..Demand::new(attachment, asker)
-    };
+    let Wanted { demand, clean_gateway, routes } = Wanted::new(request, &config)?;
+    let container = demand.attachment.container.clone();
     let netns = Some(netns::reference(&request.netns));
     let request = Request { demand, netns };
     let grants = allocate(&config.place, &container, |store| store.allocate(&request))?;
-    Ok(Allocation::from_pools(grants))
+    Ok(Allocation::from_pools(grants, Asked { clean_gateway, routes }))
 }
 
 fn add_from_ranges(request: &AddRequest, ranges: &Ranges) -> Result<Allocation, Error> {

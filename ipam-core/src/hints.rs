@@ -23,6 +23,8 @@ pub const ANNOTATION_POOL: &str = "ipam.spidernet.io/ippool";
 pub const ANNOTATION_NAMESPACE_V4: &str = "ipam.spidernet.io/default-ipv4-ippool";
 /// Namespace annotation: IPv6 pools of its pods, as a JSON list.
 pub const ANNOTATION_NAMESPACE_V6: &str = "ipam.spidernet.io/default-ipv6-ippool";
+/// Pod annotation: further routes of the pod, as a JSON list of `dst` and `gw`.
+pub const ANNOTATION_ROUTES: &str = "ipam.spidernet.io/routes";
 
 /// The longest annotation in bytes that is read: what Kubernetes allows all of a pod's together.
 pub const LONGEST_ANNOTATION: usize = 256 << 10;
@@ -101,6 +103,12 @@ pub enum HintError {
     /// The list for several interfaces breaks one of its rules.
     #[error("annotation {ANNOTATION_POOLS}: {rule}")]
     Interfaces {
+        /// The rule, with the offending value.
+        rule: String,
+    },
+    /// One of the routes cannot be made.
+    #[error("annotation {ANNOTATION_ROUTES}: {rule}")]
+    Route {
         /// The rule, with the offending value.
         rule: String,
     },
@@ -252,7 +260,7 @@ fn interface_number(ifname: &str) -> Option<usize> {
     }
 }
 
-fn read<T: DeserializeOwned>(key: &'static str, text: &str) -> Result<T, HintError> {
+pub(crate) fn read<T: DeserializeOwned>(key: &'static str, text: &str) -> Result<T, HintError> {
     if text.len() > LONGEST_ANNOTATION {
         return Err(HintError::TooLong { key, length: text.len() });
     }

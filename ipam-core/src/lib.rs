@@ -67,6 +67,7 @@ mod lease;
 mod ledger;
 mod owner;
 mod pattern;
+mod pod_routes;
 mod policy;
 mod pool;
 mod range;
@@ -91,8 +92,9 @@ pub use document::{
 };
 pub use free_runs::FreeRuns;
 pub use hints::{
-    ANNOTATION_NAMESPACE_V4, ANNOTATION_NAMESPACE_V6, ANNOTATION_POOL, ANNOTATION_POOLS, HintError,
-    Hints, LONGEST_ANNOTATION, NamedPools, Source, Wish, requested_addresses,
+    ANNOTATION_NAMESPACE_V4, ANNOTATION_NAMESPACE_V6, ANNOTATION_POOL, ANNOTATION_POOLS,
+    ANNOTATION_ROUTES, HintError, Hints, LONGEST_ANNOTATION, NamedPools, Source, Wish,
+    requested_addresses,
 };
 pub use labels::{LabelSelector, LabelSelectorRequirement, Labels, Selector};
 pub use lease::{Lease, Moment, NetnsRef, Stamp};
@@ -102,6 +104,7 @@ pub use owner::{
     NodeName, PodRef, PoolName,
 };
 pub use pattern::{PatternError, PoolPattern};
+pub use pod_routes::{MOST_POD_ROUTES, pod_routes};
 pub use policy::{Policy, Strategy, WhenOnlyCooling};
 pub use pool::{MOST_RANGES, Pool, Route};
 pub use range::{AddressRange, RangeError};

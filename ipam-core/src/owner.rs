@@ -5,7 +5,7 @@ use core::fmt;
 use core::str::FromStr;
 
 /// Longest name that is accepted, in bytes: the bound of a Kubernetes object name.
-const LONGEST_NAME: usize = 253;
+pub(crate) const LONGEST_NAME: usize = 253;
 
 /// A name that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
