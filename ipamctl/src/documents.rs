@@ -29,7 +29,8 @@ impl Place {
         self.of("pool", name)
     }
 
-    fn of(&self, what: &str, name: &str) -> String {
+    /// The place as a fault of this document begins.
+    pub(crate) fn of(&self, what: &str, name: &str) -> String {
         format!("{self} ({what} {})", name.escape_debug())
     }
 }
@@ -64,22 +65,16 @@ impl Documents {
     }
 
     fn add_file(&mut self, file: &Path, text: &str) {
-        let mut reader = text.as_bytes();
-        let mut count = 0;
-        // First as free values: whether a document is a pool at all must not depend on whether
-        // its fields fit a pool.
-        for value in serde_saphyr::read::<_, Value>(&mut reader) {
-            let place = Place { file: file.to_path_buf(), document: count + 1 };
-            match value {
-                Ok(Value::Null) => continue,
-                Ok(value) => self.add_document(place, value),
-                Err(error) => self.faults.push(format!("{place}: {}", one_line(&error))),
-            }
-            count += 1;
-        }
-        if count == 0 {
+        let values = values(file, text);
+        if values.is_empty() {
             let file = file.display();
             self.faults.push(format!("{file}: no document: a {POOL_KIND} in YAML is expected"));
+        }
+        for (place, value) in values {
+            match value {
+                Ok(value) => self.add_document(place, value),
+                Err(fault) => self.faults.push(format!("{place}: {fault}")),
+            }
         }
     }
 
@@ -146,7 +141,22 @@ impl Documents {
     }
 }
 
-fn text_of(file: &Path) -> Result<String> {
+/// The documents of a file of YAML, empty ones left out: each as a free value, or what is wrong with
+/// it. Whether a document is of some kind at all must not depend on whether its fields fit.
+pub(crate) fn values(file: &Path, text: &str) -> Vec<(Place, Result<Value, String>)> {
+    let mut reader = text.as_bytes();
+    let documents = serde_saphyr::read::<_, Value>(&mut reader);
+    let some = documents.filter(|value| !matches!(value, Ok(Value::Null)));
+    some.enumerate()
+        .map(|(index, value)| {
+            let place = Place { file: file.to_path_buf(), document: index + 1 };
+            (place, value.map_err(|error| one_line(&error)))
+        })
+        .collect()
+}
+
+/// The text of a file; `-` is standard input.
+pub(crate) fn text_of(file: &Path) -> Result<String> {
     let mut bytes = Vec::new();
     let read = if file == Path::new("-") {
         io::stdin().lock().take(LONGEST_FILE + 1).read_to_end(&mut bytes)
@@ -162,7 +172,7 @@ fn text_of(file: &Path) -> Result<String> {
 }
 
 /// The message with the field that it is about in front; a document's own field has no path.
-fn with_field(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+pub(crate) fn with_field(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     let (path, message) = (error.path(), error.inner());
     if path.iter().next().is_none() { message.to_string() } else { format!("{path}: {message}") }
 }

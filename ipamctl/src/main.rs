@@ -20,6 +20,7 @@ mod inventory;
 mod ips;
 mod pools;
 mod rebuild;
+mod render;
 mod repair;
 mod reservations;
 mod result_cache;
@@ -85,6 +86,8 @@ enum Verb {
     /// Say what a plugin would do, as commands.
     #[command(subcommand)]
     Explain(explain::Explain),
+    /// Make network configurations of `SpiderMultusConfig` and `SpiderCoordinator` documents.
+    Render(render::Options),
     /// Write down everything that is stored.
     Export(handover::Export),
     /// Make the database anew from an export, and what lives beside it.
@@ -162,6 +165,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
         Verb::Verify(options) => verify::run(&command.store()?, options, out),
         Verb::Repair(options) => repair::run(options, patience, out),
         Verb::Explain(what) => explain::run(what, patience, out),
+        Verb::Render(options) => render::run(options, out),
         Verb::Rebuild(options) => rebuild::rebuild(&command.store()?, options, out),
         Verb::Restore(options) => rebuild::restore(&command.store()?, options, out),
         Verb::Export(options) => handover::export(&command.store()?, options, patience, out),
