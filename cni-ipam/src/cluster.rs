@@ -168,17 +168,17 @@ mod tests {
         {"kind":"Node","metadata":{"name":"n1","labels":{"zone":"z1"}},"status":{}},
         {"kind":"Node","metadata":{"name":"web","labels":{"zone":"z2"}}}]}"#;
 
-    fn labels(key: &str, value: &str) -> Option<Labels> {
-        Some(Labels::from([(key.to_owned(), value.to_owned())]))
+    fn labels(key: &str, value: &str) -> Labels {
+        Labels::from([(key.to_owned(), value.to_owned())])
     }
 
     #[test]
     fn the_pods_namespace_and_this_node_are_found_in_what_kubectl_prints() {
         let found = Cluster {
-            namespace_labels: labels("tier", "front"),
+            namespace_labels: Some(labels("tier", "front")),
             namespace_v4: Some(r#"["a"]"#.to_owned()),
             namespace_v6: None,
-            node_labels: labels("zone", "z1"),
+            node_labels: Some(labels("zone", "z1")),
         };
         assert_eq!(read(LIST).unwrap(), found);
         let alone = r#"{"kind":"Namespace","metadata":{"name":"web"}}"#;
