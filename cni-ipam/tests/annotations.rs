@@ -189,7 +189,7 @@ fn a_file_has_the_pools_of_namespaces_and_the_labels_that_pools_ask_for() {
     let call = |container, namespace, ipam: Value| {
         let mut ipam = ipam;
         ipam["namespacesFile"] = json!(file);
-        Call { ipam, namespace, ..Call::new(directory.path(), container) }
+        Call { namespace, ipam, ..Call::new(directory.path(), container) }
     };
     let named = |pool: &str| json!({"default_ipv4_ippool": [pool]});
     assert_eq!(call("c1", "web", named("red")).address(), "10.3.0.2/24", "the namespace's");

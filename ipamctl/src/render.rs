@@ -115,17 +115,17 @@ fn networks(options: &Options) -> Result<Vec<Output>> {
         notes.push(note.to_owned());
     }
     let mut outputs: Vec<Output> = Vec::new();
-    for (index, (place, config)) in configs.iter().enumerate() {
+    for (index, (spot, config)) in configs.iter().enumerate() {
         let list = match options.plugins {
-            Plugins::Ours => ours::list(config, &known, &mut |note| notes.push(place.note(note))),
-            Plugins::Peer => peer::list(config, &mut |note| notes.push(place.note(note))),
+            Plugins::Ours => ours::list(config, &known, &mut |note| notes.push(spot.note(&note))),
+            Plugins::Peer => Ok(peer::list(config, &mut |note| notes.push(spot.note(&note)))),
         };
-        match list.and_then(|list| output(options.to, index, config, list)) {
+        match list.and_then(|list| output(options.to, index, config, &list)) {
             Ok(output) if outputs.iter().any(|other| other.name == output.name) => {
-                faults.push(format!("{}: another document has this name", place.subject));
+                faults.push(format!("{}: another document has this name", spot.subject));
             }
             Ok(output) => outputs.push(output),
-            Err(error) => faults.push(format!("{}: {error:#}", place.subject)),
+            Err(error) => faults.push(format!("{}: {error:#}", spot.subject)),
         }
     }
     for note in notes {
@@ -144,15 +144,15 @@ fn output(
     target: Target,
     index: usize,
     config: &MultusConfig,
-    list: NetworkConfigList,
+    list: &NetworkConfigList,
 ) -> Result<Output> {
     let (namespace, name) = (&config.namespace, &config.definition_name);
     if target == Target::Conflist {
-        let text = format!("{}\n", serde_json::to_string_pretty(&list)?);
+        let text = format!("{}\n", serde_json::to_string_pretty(list)?);
         // Runtimes take the files of the directory in the order of their names.
         return Ok(Output { name: format!("{}-{name}.conflist", 10 + index), text });
     }
-    let definition = NetworkAttachmentDefinition::new(config, &list)?;
+    let definition = NetworkAttachmentDefinition::new(config, list)?;
     let text = serde_saphyr::to_string(&definition)?;
     Ok(Output { name: format!("{namespace}-{name}.yaml"), text })
 }

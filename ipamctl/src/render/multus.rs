@@ -232,7 +232,7 @@ impl Ipvlan {
     /// The link that pods share: the NIC or the bond, and the VLAN on it.
     pub(crate) fn link(&self) -> String {
         let base = match (&*self.master, &self.bond) {
-            ([], Some(bond)) | ([_, _, ..], Some(bond)) => &bond.name,
+            ([_, _, ..], Some(bond)) => &bond.name,
             (masters, _) => &masters[0],
         };
         match self.vlan_id {

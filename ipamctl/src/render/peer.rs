@@ -1,8 +1,6 @@
 //! A network as the peer's controller makes it of the same document, its webhook's defaults filled
 //! in (Spiderpool, `pkg/multuscniconfig`: `multusconfig_mutate.go`, `multusconfig_informer.go`).
 
-use anyhow::Result;
-
 use super::conflist::{
     CoordinatorPlugin, IfacerPlugin, IpamPlugin, IpvlanPlugin, NetworkConfigList, Plugin,
 };
@@ -10,10 +8,7 @@ use super::coordinator::CoordinatorSpec;
 use super::multus::{Ipvlan, MultusConfig};
 
 /// The list with the peer's plugins. What its agent adds while they run is not in it.
-pub(crate) fn list(
-    config: &MultusConfig,
-    note: &mut dyn FnMut(String),
-) -> Result<NetworkConfigList> {
+pub(crate) fn list(config: &MultusConfig, note: &mut dyn FnMut(String)) -> NetworkConfigList {
     let Ipvlan { master, mtu, vlan_id, bond, .. } = &config.ipvlan;
     let mut plugins = Vec::new();
     if config.ipvlan.is_made() {
@@ -43,7 +38,7 @@ pub(crate) fn list(
         plugins.push(Plugin::Coordinator(coordinator(config.coordinator.clone(), note)));
     }
     let cni_version = config.cni_version.clone().unwrap_or_else(|| "0.3.1".to_owned());
-    Ok(NetworkConfigList { cni_version, name: config.config_name.clone(), plugins })
+    NetworkConfigList { cni_version, name: config.config_name.clone(), plugins }
 }
 
 fn coordinator(

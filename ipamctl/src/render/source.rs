@@ -38,7 +38,7 @@ pub(crate) struct Spot {
 
 impl Spot {
     /// A note about the document.
-    pub(crate) fn note(&self, note: String) -> String {
+    pub(crate) fn note(&self, note: &str) -> String {
         format!("{}: {note}", self.subject)
     }
 }
@@ -72,35 +72,36 @@ impl Source {
         let spot = Spot { subject: place.of(&kind, name) };
         if found != API_VERSION {
             let fault = format!("apiVersion {found:?}: it must be {API_VERSION}");
-            return self.faults.push(spot.note(fault));
+            return self.faults.push(spot.note(&fault));
         }
         match &*kind {
             MULTUS_KIND => match self.document::<MultusDocument>(&spot, value) {
                 None => {}
                 Some(document) => match MultusConfig::new(document) {
                     Ok(config) => self.configs.push((spot, config)),
-                    Err(fault) => self.faults.push(spot.note(fault)),
+                    Err(fault) => self.faults.push(spot.note(&fault)),
                 },
             },
             COORDINATOR_KIND => {
                 let document = self.document::<CoordinatorDocument>(&spot, value);
                 if self.coordinator.is_some() {
-                    self.faults.push(spot.note("a cluster has one, and this is another".into()));
+                    self.faults.push(spot.note("a cluster has one, and this is another"));
                 }
                 self.coordinator = document.or(self.coordinator.take());
             }
             POOL_KIND | RESERVED_KIND => {
-                self.notes.push(spot.note("left alone: it is for `ipamctl apply`".into()));
+                self.notes.push(spot.note("left alone: it is for `ipamctl apply`"));
             }
-            _ => self.faults.push(
-                spot.note(format!("kind {kind:?}: it must be {MULTUS_KIND} or {COORDINATOR_KIND}")),
-            ),
+            _ => {
+                let rule = format!("it must be {MULTUS_KIND} or {COORDINATOR_KIND}");
+                self.faults.push(spot.note(&format!("kind {kind:?}: {rule}")));
+            }
         }
     }
 
     fn document<T: DeserializeOwned>(&mut self, spot: &Spot, value: Value) -> Option<T> {
         serde_path_to_error::deserialize(value)
-            .map_err(|error| self.faults.push(spot.note(with_field(&error))))
+            .map_err(|error| self.faults.push(spot.note(&with_field(&error))))
             .ok()
     }
 }
