@@ -27,8 +27,7 @@ pub struct CoordinatorConfig {
     /// `tunePodRoutes`: whether a further NIC gets source rules, and only one NIC keeps its default
     /// route in the main table.
     pub tune_pod_routes: bool,
-    /// `podDefaultRouteNIC`, or what the pod says by its annotation [`ANNOTATION_DEFAULT_ROUTE_NIC`]:
-    /// the NIC of the pod that keeps its default route in the main table; `None` for the one that
+    /// The pod's annotation [`ANNOTATION_DEFAULT_ROUTE_NIC`], else `podDefaultRouteNIC`: the NIC of the pod that keeps its default route in the main table; `None` for the one that
     /// has it there.
     pub default_route_nic: Option<String>,
     /// `podDefaultCniNic`: the name of the pod's first NIC.

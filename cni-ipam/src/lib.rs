@@ -84,7 +84,8 @@ const STATUS_PATIENCE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 ///
-/// Code 7 for a configuration, a pod's annotation or a requested address that has to change, 4 for such `CNI_ARGS`, 11
+/// Code 7 for a configuration, a pod's annotation or a requested address that has to change, 4 for
+/// such `CNI_ARGS`, 11
 /// if no address is free or the database is busy (try again), [`NO_POOL`] with every pool and the
 /// rule that refused it, [`ALREADY_HELD`] if the attachment was added before, [`STORE`] if the
 /// database cannot be used. Nothing is held after an error.

@@ -14,8 +14,8 @@ use crate::pool::Route;
 /// The most routes that one pod can ask for: each is a request to the kernel.
 pub const MOST_POD_ROUTES: usize = 256;
 
-/// The routes of a pod's [`ANNOTATION_ROUTES`]: `[{"dst": CIDR or address, "gw": address}, …]`, as
-/// the peer has it. Host bits of a destination are cleared.
+/// The routes of a pod's [`ANNOTATION_ROUTES`], as the peer has it: a list of `{"dst": CIDR or
+/// address, "gw": address}`. Host bits of a destination are cleared.
 ///
 /// Which of the pod's interfaces a route is for, its next hop says: the one whose subnet has it.
 ///

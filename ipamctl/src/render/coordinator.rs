@@ -1,4 +1,4 @@
-//! `SpiderCoordinator`, and `spec.coordinator` of a `SpiderMultusConfig`, which has the same fields.
+//! `SpiderCoordinator`, and `spec.coordinator` of a `SpiderMultusConfig`: the same fields.
 
 use ipam_core::RouteSpec;
 use serde::Deserialize;
