@@ -27,8 +27,9 @@ pub struct CoordinatorConfig {
     /// `tunePodRoutes`: whether a further NIC gets source rules, and only one NIC keeps its default
     /// route in the main table.
     pub tune_pod_routes: bool,
-    /// The pod's annotation [`ANNOTATION_DEFAULT_ROUTE_NIC`], else `podDefaultRouteNIC`: the NIC of the pod that keeps its default route in the main table; `None` for the one that
-    /// has it there.
+    /// The pod's annotation [`ANNOTATION_DEFAULT_ROUTE_NIC`], else `podDefaultRouteNIC`: the NIC
+    /// of the pod that keeps its default route in the main table; `None` for the one that has it
+    /// there.
     pub default_route_nic: Option<String>,
     /// `podDefaultCniNic`: the name of the pod's first NIC.
     pub first_nic: String,
