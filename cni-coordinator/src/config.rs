@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use cni_proto::{DelConfig, Error, NetworkConfig};
+use cni_proto::{DelConfig, Error, NetworkConfig, PodAnnotations};
 use ipam_core::Family;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -27,8 +27,9 @@ pub struct CoordinatorConfig {
     /// `tunePodRoutes`: whether a further NIC gets source rules, and only one NIC keeps its default
     /// route in the main table.
     pub tune_pod_routes: bool,
-    /// `podDefaultRouteNIC`: the NIC of the pod that keeps its default route in the main table;
-    /// `None` for the one that has it there.
+    /// The pod's annotation [`ANNOTATION_DEFAULT_ROUTE_NIC`], else `podDefaultRouteNIC`: the NIC
+    /// of the pod that keeps its default route in the main table; `None` for the one that has it
+    /// there.
     pub default_route_nic: Option<String>,
     /// `podDefaultCniNic`: the name of the pod's first NIC.
     pub first_nic: String,
@@ -56,6 +57,10 @@ pub struct CoordinatorConfig {
     /// `hostInterfaceExclude`: links of the node whose addresses are not the node's for its pods.
     pub host_interface_exclude: Vec<LinkPattern>,
 }
+
+/// Pod annotation: the NIC that keeps the pod's default route in the main table. The pod's word
+/// comes before the configuration's.
+pub const ANNOTATION_DEFAULT_ROUTE_NIC: &str = "ipam.spidernet.io/default-route-nic";
 
 /// Where what was made is recorded unless `stateDir` says otherwise. It says what is in the kernel,
 /// so a reboot ends both.
@@ -185,11 +190,7 @@ impl CoordinatorConfig {
         Ok(Self {
             mode: word("mode", raw.mode.as_deref(), &MODES)?,
             tune_pod_routes: raw.tune_pod_routes.unwrap_or(true),
-            default_route_nic: raw
-                .pod_default_route_nic
-                .filter(|name| !name.is_empty())
-                .map(|name| link("podDefaultRouteNIC", name))
-                .transpose()?,
+            default_route_nic: default_route_nic(config, raw.pod_default_route_nic)?,
             first_nic: link("podDefaultCniNic", first_nic)?,
             hijacked: hijacked([
                 ("overlayPodCIDR", raw.overlay_pod_cidr.unwrap_or_default()),
@@ -220,6 +221,24 @@ impl CoordinatorConfig {
         state_dir(config.plugin()).unwrap_or_else(|_| DEFAULT_STATE_DIR.into())
     }
 }
+
+/// The pod's own choice, else the configuration's.
+fn default_route_nic(
+    config: &NetworkConfig,
+    configured: Option<String>,
+) -> Result<Option<String>, Error> {
+    let pods = PodAnnotations::new(config)?.text(ANNOTATION_DEFAULT_ROUTE_NIC)?;
+    if let Some(name) = pods.filter(|name| !name.is_empty()) {
+        // It may be of any length: what begins it is enough to find it.
+        let told = name.chars().take(MOST_TOLD).collect();
+        return link(&format!("annotation {ANNOTATION_DEFAULT_ROUTE_NIC}"), told).map(Some);
+    }
+    let configured = configured.filter(|name| !name.is_empty());
+    configured.map(|name| link("podDefaultRouteNIC", name)).transpose()
+}
+
+/// More characters than the name of a link has bytes.
+const MOST_TOLD: usize = 64;
 
 const MODES: [(&str, WantedMode); 5] = [
     ("auto", WantedMode::Auto),

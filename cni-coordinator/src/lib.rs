@@ -51,7 +51,10 @@ mod veth;
 mod wiring;
 
 pub use apply::{Failed, apply, apply_each};
-pub use config::{CoordinatorConfig, DEFAULT_STATE_DIR, Hijacked, PolicyRoute, WantedMode};
+pub use config::{
+    ANNOTATION_DEFAULT_ROUTE_NIC, CoordinatorConfig, DEFAULT_STATE_DIR, Hijacked, PolicyRoute,
+    WantedMode,
+};
 pub use differences::first_difference;
 pub use error::PlanError;
 pub use ingredient::{Ingredient, UnknownIngredient};

@@ -12,7 +12,23 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allocation {
     grants: Vec<Grant>,
-    stated: Option<Stated>,
+    says: Says,
+}
+
+/// Whose word counts for gateways and routes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Says {
+    Pools(Asked),
+    Configuration(Stated),
+}
+
+/// What the pod or its network asks for beside the routes of the pools.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// No default route.
+    pub(crate) clean_gateway: bool,
+    /// Of the pod, on whichever of its interfaces.
+    pub(crate) routes: Vec<ipam_core::Route>,
 }
 
 /// What the configuration says beside addresses, where that counts and not the pools' word.
@@ -25,19 +41,21 @@ pub(crate) struct Stated {
 }
 
 impl Allocation {
-    pub(crate) fn from_pools(grants: Vec<Grant>) -> Self {
-        Self { grants, stated: None }
+    pub(crate) fn from_pools(grants: Vec<Grant>, asked: Asked) -> Self {
+        Self { grants, says: Says::Pools(asked) }
     }
 
     pub(crate) fn from_ranges(grants: Vec<Grant>, stated: Stated) -> Self {
-        Self { grants, stated: Some(stated) }
+        Self { grants, says: Says::Configuration(stated) }
     }
 
     /// The result of an IPAM plugin: addresses with the prefix length of their subnet, and no
     /// interfaces, which are the calling plugin's.
     ///
     /// With applied pools it has their routes, and a default route per family whose pool has a
-    /// gateway. With ranges it has the routes and the `dns` of the configuration and no others, as
+    /// gateway, unless the pod or the configuration asks for none; then those routes that the pod
+    /// asks for whose next hop is in the subnet of one of the addresses, in place of others to the
+    /// same destination. With ranges it has the routes and the `dns` of the configuration and no others, as
     /// host-local's.
     pub fn to_result(&self) -> AddResult {
         let mut result = AddResult::default();
@@ -45,25 +63,38 @@ impl Allocation {
             let address = pool.network_address(lease.address);
             result.ips.push(IpConfig { address, gateway: pool.gateway(), interface: None });
         }
-        if let Some(Stated { gateways, routes, dns }) = &self.stated {
-            for (ip, gateway) in result.ips.iter_mut().zip(gateways) {
-                ip.gateway = *gateway;
+        match &self.says {
+            Says::Configuration(Stated { gateways, routes, dns }) => {
+                for (ip, gateway) in result.ips.iter_mut().zip(gateways) {
+                    ip.gateway = *gateway;
+                }
+                result.routes.clone_from(routes);
+                result.dns = dns.clone();
             }
-            result.routes.clone_from(routes);
-            result.dns = dns.clone();
-            return result;
-        }
-        for Grant { pool, .. } in &self.grants {
-            for route in pool.routes() {
-                result.routes.push(Route { gw: Some(route.gateway), ..Route::to(route.dst) });
-            }
-            if let Some(gateway) = pool.gateway() {
-                result
-                    .routes
-                    .push(Route { gw: Some(gateway), ..Route::to(everywhere(pool.family())) });
-            }
+            Says::Pools(asked) => result.routes = self.routes(asked),
         }
         result
+    }
+
+    fn routes(&self, asked: &Asked) -> Vec<Route> {
+        let pools = || self.grants.iter().map(|grant| &grant.pool);
+        let mut routes = Vec::new();
+        for pool in pools() {
+            for route in pool.routes() {
+                routes.push(Route { gw: Some(route.gateway), ..Route::to(route.dst) });
+            }
+            if let Some(gateway) = pool.gateway().filter(|_| !asked.clean_gateway) {
+                routes.push(Route { gw: Some(gateway), ..Route::to(everywhere(pool.family())) });
+            }
+        }
+        for ipam_core::Route { dst, gateway } in &asked.routes {
+            // Another interface's, or nobody's: which, only the last ADD of the pod could tell.
+            if pools().any(|pool| pool.subnet().contains(gateway)) {
+                routes.retain(|route| route.dst != *dst);
+                routes.push(Route { gw: Some(*gateway), ..Route::to(*dst) });
+            }
+        }
+        routes
     }
 }
 

@@ -1,10 +1,14 @@
 //! The `ipam` object of a network configuration, for pools that were applied on the node.
 
+use std::path::PathBuf;
+
 use cni_proto::{Code, DelConfig, Error, NetworkConfig};
 use ipam_core::{Hints, IfName, NamedPools, NetworkRef, NodeName, PoolPattern, Wish};
 use serde::Deserialize;
 
+use crate::cluster::{DEFAULT_NAMESPACES_FILE, NamespacesFile};
 use crate::place::{Fields, Place};
+use crate::wish::not_followed;
 
 /// The value of `ipam.type` that means this crate.
 pub const IPAM_TYPE: &str = "cni-ipam";
@@ -19,6 +23,10 @@ pub struct IpamConfig {
     /// `ipam.default_ipv4_ippool` and `ipam.default_ipv6_ippool`: names of pools or wildcards over
     /// them. `None` if neither is there, which means the default pools.
     pub pools: Option<NamedPools>,
+    /// `ipam.clean_gateway`: whether no interface of this network gets a default route.
+    pub clean_gateway: bool,
+    /// `ipam.namespacesFile`: what the cluster says about namespaces and this node.
+    pub(crate) namespaces_file: NamespacesFile,
     /// Where the leases are, and by which rules.
     pub place: Place,
 }
@@ -39,6 +47,10 @@ struct Ipam {
     default_ipv4_ippool: Option<Vec<String>>,
     #[serde(default)]
     default_ipv6_ippool: Option<Vec<String>>,
+    #[serde(default)]
+    clean_gateway: Option<bool>,
+    #[serde(default, rename = "namespacesFile")]
+    namespaces_file: Option<PathBuf>,
 }
 
 impl IpamConfig {
@@ -65,13 +77,31 @@ impl IpamConfig {
         let v4 = patterns("default_ipv4_ippool", ipam.default_ipv4_ippool.as_deref())?;
         let v6 = patterns("default_ipv6_ippool", ipam.default_ipv6_ippool.as_deref())?;
         let pools = (!v4.is_empty() || !v6.is_empty()).then_some(NamedPools { v4, v6 });
-        Ok(Self { node, network, pools, place: Place::of_pools(&fields) })
+        Ok(Self {
+            node,
+            network,
+            pools,
+            clean_gateway: ipam.clean_gateway == Some(true),
+            namespaces_file: namespaces_file(ipam.namespaces_file)?,
+            place: Place::of_pools(&fields),
+        })
     }
 
     /// Which pools an interface wants, by this configuration alone.
     pub(crate) fn wish(&self, ifname: &IfName) -> Result<Wish, Error> {
         let hints = Hints { configuration: self.pools.clone(), ..Hints::default() };
-        hints.wish(ifname).map_err(|error| Error::new(Code::INVALID_CONFIG, error.to_string()))
+        hints.wish(ifname).map_err(|error| not_followed(&error))
+    }
+}
+
+fn namespaces_file(path: Option<PathBuf>) -> Result<NamespacesFile, Error> {
+    match path {
+        None => Ok(NamespacesFile { path: DEFAULT_NAMESPACES_FILE.into(), named: false }),
+        Some(path) if path.is_absolute() => Ok(NamespacesFile { path, named: true }),
+        Some(path) => {
+            let rule = "it must be an absolute path: a plugin runs in any directory";
+            Err(invalid("namespacesFile", &path.display().to_string(), rule))
+        }
     }
 }
 
@@ -140,7 +170,6 @@ pub(crate) fn invalid(field: &str, value: &str, rule: impl std::fmt::Display) ->
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
     use std::time::Duration;
 
     use ipam_core::{Policy, StickyNames, Strategy, WhenOnlyCooling};
@@ -162,7 +191,7 @@ mod tests {
                 "default_ipv4_ippool":["a","b*"],"default_ipv6_ippool":["c"],
                 "dataDir":"/x","lockTimeoutMs":250,"graceSeconds":5,"nodeInContainer":true,"strategy":"roundRobin",
                 "cooldownSeconds":130,"whenOnlyCooling":"refuse","stickyNames":"ordinal",
-                "stickySeconds":3600,"unknown":1}"#,
+                "stickySeconds":3600,"clean_gateway":true,"namespacesFile":"/y.json","unknown":1}"#,
         )
         .unwrap();
         let pattern = |text: &str| text.parse().unwrap();
@@ -173,6 +202,8 @@ mod tests {
                 node: "master".parse().unwrap(),
                 network: "kube-system/ipvlan-eth0".parse().unwrap(),
                 pools: Some(pools),
+                clean_gateway: true,
+                namespaces_file: NamespacesFile { path: "/y.json".into(), named: true },
                 place: Place {
                     data_dir: "/x".into(),
                     lock_timeout: Duration::from_millis(250),
@@ -196,7 +227,9 @@ mod tests {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
         assert_eq!(read.node.as_str(), host.trim().to_lowercase());
         assert_eq!(read.network.to_string(), "ipvlan-eth0");
-        assert_eq!(read.pools, None);
+        assert_eq!((read.pools, read.clean_gateway), (None, false));
+        let default = NamespacesFile { path: DEFAULT_NAMESPACES_FILE.into(), named: false };
+        assert_eq!(read.namespaces_file, default);
         assert_eq!(read.place.data_dir, PathBuf::from(DEFAULT_DATA_DIR));
         assert_eq!(read.place.policy, Policy::default());
     }
@@ -219,6 +252,10 @@ mod tests {
             (
                 r#"{"type":"cni-ipam","dataDir":"db"}"#,
                 r#"ipam.dataDir "db": it must be an absolute"#,
+            ),
+            (
+                r#"{"type":"cni-ipam","namespacesFile":"n"}"#,
+                r#"ipam.namespacesFile "n": it must be"#,
             ),
             (r#"{"type":"cni-ipam","dataDir":""}"#, r#"ipam.dataDir "": it must be an absolute"#),
         ] {

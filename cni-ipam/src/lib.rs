@@ -36,17 +36,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use cni_proto::{
-    AddRequest, CheckRequest, CniArgs, Code, DelRequest, Error, GcRequest, NetworkConfig,
-    StatusRequest,
+    AddRequest, CheckRequest, CniArgs, Code, DelRequest, Error, GcRequest, StatusRequest,
 };
 use ipam_core::{
-    Asker, Attachment, ContainerId, Demand, NameError, PodRef, Pool, Refused, RequestReason,
-    ValidAttachments,
+    Attachment, ContainerId, NameError, PodRef, Pool, Refused, RequestReason, ValidAttachments,
 };
 use ipam_store::{AllocateError, Configured, Error as StoreError, Grant, Request, Store};
 
 mod allocation;
 mod busy;
+mod cluster;
 mod config;
 mod delegate;
 mod exhaustion;
@@ -60,9 +59,11 @@ mod ranges;
 mod report;
 mod requested;
 mod resolv_conf;
+mod wish;
 
 pub use allocation::Allocation;
 pub use busy::another;
+pub use cluster::DEFAULT_NAMESPACES_FILE;
 pub use config::{IPAM_TYPE, IpamConfig};
 pub use delegate::{Delegate, RunningDelegate};
 pub use failure::{ALREADY_HELD, NO_POOL, NOT_HELD, STORE};
@@ -71,11 +72,11 @@ pub use netns::netns_of;
 pub use place::{
     DEFAULT_DATA_DIR, DEFAULT_GRACE_SECONDS, DEFAULT_LOCK_TIMEOUT, DEFAULT_NETWORKS_DIR, Place,
 };
+pub use wish::Wanted;
 
-use allocation::Stated;
+use allocation::{Asked, Stated};
 use place::Fields;
 use ranges::Ranges;
-use requested::Requested;
 
 /// How long a STATUS waits for others before it takes their work for a sign of life.
 const STATUS_PATIENCE: Duration = Duration::from_millis(200);
@@ -84,7 +85,8 @@ const STATUS_PATIENCE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 ///
-/// Code 7 for a configuration or a requested address that has to change, 4 for such `CNI_ARGS`, 11
+/// Code 7 for a configuration, a pod's annotation or a requested address that has to change, 4 for
+/// such `CNI_ARGS`, 11
 /// if no address is free or the database is busy (try again), [`NO_POOL`] with every pool and the
 /// rule that refused it, [`ALREADY_HELD`] if the attachment was added before, [`STORE`] if the
 /// database cannot be used. Nothing is held after an error.
@@ -96,40 +98,19 @@ pub fn add(request: &AddRequest) -> Result<Allocation, Error> {
 }
 
 fn add_from_pools(request: &AddRequest) -> Result<Allocation, Error> {
-    let (demand, place) =
-        demand_of_pools(&request.config, attachment_of_add(request)?, &request.args)?;
+    let attachment = attachment_of_add(request)?;
+    let Wanted { demand, place, clean_gateway, routes, .. } =
+        Wanted::new(&request.config, attachment, &request.args)?;
     let container = demand.attachment.container.clone();
     let netns = Some(netns::reference(&request.netns));
     let request = Request { demand, netns };
     let grants = allocate(&place, &container, |store| store.allocate(&request))?;
-    Ok(Allocation::from_pools(grants))
-}
-
-/// What an ADD of `attachment` with this configuration and these `CNI_ARGS` asks of the pools that
-/// were applied, and where their database is. For who wants to know what an ADD would get.
-///
-/// # Errors
-///
-/// Code 7 for a configuration that has to change, 4 for such `CNI_ARGS`.
-pub fn demand_of_pools(
-    config: &NetworkConfig,
-    attachment: Attachment,
-    args: &CniArgs,
-) -> Result<(Demand, Place), Error> {
-    let requested = Requested::new(config)?.with(args)?;
-    let config = IpamConfig::new(config)?;
-    let namespace = args.pod_namespace().map(str::parse).transpose();
-    let namespace = namespace.map_err(|error| named(&error))?;
-    let wish = config.wish(&attachment.ifname)?;
-    let asker = Asker { namespace, ..Asker::new(config.node, config.network) };
-    let demand =
-        Demand { pod: pod(args), source: wish.source, requested, ..Demand::new(attachment, asker) };
-    Ok((demand, config.place))
+    Ok(Allocation::from_pools(grants, Asked { clean_gateway, routes }))
 }
 
 fn add_from_ranges(request: &AddRequest, ranges: &Ranges) -> Result<Allocation, Error> {
     let attachment = attachment_of_add(request)?;
-    let demands = ranges.demands(&attachment, pod(&request.args).as_ref(), &request.args)?;
+    let demands = ranges.demands(&attachment, pod(&request.args)?.as_ref(), &request.args)?;
     let dns = ranges.resolv_conf.as_deref().map(resolv_conf::read).transpose()?;
     let found = |directory: &Path| {
         let first = ranges.pools.first().map(Pool::name).ok_or(ErrorKind::InvalidInput)?;
@@ -334,12 +315,12 @@ fn named(error: &NameError) -> Error {
     Error::new(Code::INVALID_ENVIRONMENT, error.to_string())
 }
 
-fn pod(args: &CniArgs) -> Option<PodRef> {
-    Some(PodRef {
-        namespace: args.pod_namespace()?.to_owned(),
-        name: args.pod_name()?.to_owned(),
-        uid: args.pod_uid().map(str::to_owned),
-    })
+/// Code 4 for names that are no names: they are kept, and shown in terminals.
+fn pod(args: &CniArgs) -> Result<Option<PodRef>, Error> {
+    let (Some(namespace), Some(name)) = (args.pod_namespace(), args.pod_name()) else {
+        return Ok(None);
+    };
+    PodRef::new(namespace, name, args.pod_uid()).map(Some).map_err(|error| named(&error))
 }
 
 /// The README's example compiles.

@@ -43,6 +43,7 @@
 //! [Container Network Interface]: https://www.cni.dev/docs/spec/
 #![warn(clippy::unwrap_used)]
 
+mod annotations;
 mod args;
 mod config;
 mod decode;
@@ -57,6 +58,7 @@ mod serve;
 mod verb;
 mod version;
 
+pub use annotations::{LONGEST_ANNOTATION, POD_ANNOTATIONS, PodAnnotations};
 pub use args::CniArgs;
 pub use config::{DelConfig, NetworkConfig};
 pub use error::{Code, Error};

@@ -57,6 +57,48 @@ fn the_documented_list_serves_containerd_in_a_strict_cloud() -> Result<()> {
     before.ensure_unchanged(&boot)
 }
 
+/// Not a default: only who names it gets its address.
+const NAMED_POOL: &str = "
+---
+apiVersion: spiderpool.spidernet.io/v2beta1
+kind: SpiderIPPool
+metadata: {name: named}
+spec: {subnet: 172.31.192.0/20, gateway: 172.31.207.253, ips: [172.31.201.9]}
+";
+
+/// containerd hands a pod's annotations to the plugin: no API server is asked.
+#[test]
+fn a_pods_annotation_names_its_pool() -> Result<()> {
+    let lab = Lab::start(&setting::strict_cloud())?;
+    let node = lab.node(NODE)?;
+    let boot = setting::boot(node, &format!("{}{NAMED_POOL}", seed::POOLS))?;
+    Conflist::install_example(&boot)?;
+    let containerd = Containerd::start(&boot, 1)?;
+    containerd.import(&Image::make()?)?;
+    let cri = containerd.cri();
+    let annotated = |name: &str, pools: &str| {
+        let mut pod = PodSandboxConfig::new(name);
+        pod.annotations.insert("ipam.spidernet.io/ippool".to_owned(), pools.to_owned());
+        pod
+    };
+    let pod = annotated("web-0", r#"{"ipv4":["named"]}"#);
+    let sandbox = cri.run_pod_sandbox(&pod).with_context(|| containerd.log())?;
+    ensure!(leased(&boot, &sandbox, "eth0")? == ["172.31.201.9"], "{:?}", leases(&boot)?);
+    ensure!(cri.addresses(&sandbox)? == ["172.31.201.9"]);
+    let plain = cri.run_pod_sandbox(&PodSandboxConfig::new("web-1"))?;
+    ensure!(cri.addresses(&plain)? == ["172.31.199.185"], "{:?}", leases(&boot)?);
+
+    let refused = cri.run_pod_sandbox(&annotated("web-2", r#"{"ipv4":"named"}"#));
+    let said = refused.err().map(|error| format!("{error:#}")).unwrap_or_default();
+    ensure!(said.contains("annotation ipam.spidernet.io/ippool: invalid type"), "{said}");
+    ensure!(leases(&boot)?.len() == 2, "{:?}", leases(&boot)?);
+    for sandbox in [sandbox, plain] {
+        cri.end_pod_sandbox(&sandbox)?;
+    }
+    ensure!(leases(&boot)?.is_empty(), "{:?}", leases(&boot)?);
+    Ok(())
+}
+
 /// Both families on one network and a second one on the other NIC; the runtime killed and started
 /// anew between ADD and DEL; then a power cut.
 #[test]

@@ -23,6 +23,8 @@ pub const ANNOTATION_POOL: &str = "ipam.spidernet.io/ippool";
 pub const ANNOTATION_NAMESPACE_V4: &str = "ipam.spidernet.io/default-ipv4-ippool";
 /// Namespace annotation: IPv6 pools of its pods, as a JSON list.
 pub const ANNOTATION_NAMESPACE_V6: &str = "ipam.spidernet.io/default-ipv6-ippool";
+/// Pod annotation: further routes of the pod, as a JSON list of `dst` and `gw`.
+pub const ANNOTATION_ROUTES: &str = "ipam.spidernet.io/routes";
 
 /// The longest annotation in bytes that is read: what Kubernetes allows all of a pod's together.
 pub const LONGEST_ANNOTATION: usize = 256 << 10;
@@ -104,6 +106,12 @@ pub enum HintError {
         /// The rule, with the offending value.
         rule: String,
     },
+    /// One of the routes cannot be made.
+    #[error("annotation {ANNOTATION_ROUTES}: {rule}")]
+    Route {
+        /// The rule, with the offending value.
+        rule: String,
+    },
     /// A requested address that is none.
     #[error("requested address {text:?}: {rule}")]
     Address {
@@ -115,6 +123,20 @@ pub enum HintError {
 }
 
 impl Hints<'_> {
+    /// Which hint [`Self::wish`] follows, by the key of the annotation; `None` if there is none, so
+    /// that the default pools are offered.
+    pub fn heard(&self) -> Option<&'static str> {
+        [
+            (self.pod_pools.is_some(), ANNOTATION_POOLS),
+            (self.pod_pool.is_some(), ANNOTATION_POOL),
+            (self.namespace_v4.is_some(), ANNOTATION_NAMESPACE_V4),
+            (self.namespace_v6.is_some(), ANNOTATION_NAMESPACE_V6),
+            (self.configuration.is_some(), "configuration"),
+        ]
+        .into_iter()
+        .find_map(|(is_there, key)| is_there.then_some(key))
+    }
+
     /// What they come to for the interface `ifname`. The first that is there is heard, in the
     /// peer's order: `ippools`, `ippool`, the namespace, the configuration, the default pools.
     ///
@@ -252,7 +274,7 @@ fn interface_number(ifname: &str) -> Option<usize> {
     }
 }
 
-fn read<T: DeserializeOwned>(key: &'static str, text: &str) -> Result<T, HintError> {
+pub(crate) fn read<T: DeserializeOwned>(key: &'static str, text: &str) -> Result<T, HintError> {
     if text.len() > LONGEST_ANNOTATION {
         return Err(HintError::TooLong { key, length: text.len() });
     }

@@ -68,6 +68,7 @@ mod ledger;
 mod owner;
 mod pattern;
 mod pin;
+mod pod_routes;
 mod policy;
 mod pool;
 mod range;
@@ -92,8 +93,9 @@ pub use document::{
 };
 pub use free_runs::FreeRuns;
 pub use hints::{
-    ANNOTATION_NAMESPACE_V4, ANNOTATION_NAMESPACE_V6, ANNOTATION_POOL, ANNOTATION_POOLS, HintError,
-    Hints, LONGEST_ANNOTATION, NamedPools, Source, Wish, requested_addresses,
+    ANNOTATION_NAMESPACE_V4, ANNOTATION_NAMESPACE_V6, ANNOTATION_POOL, ANNOTATION_POOLS,
+    ANNOTATION_ROUTES, HintError, Hints, LONGEST_ANNOTATION, NamedPools, Source, Wish,
+    requested_addresses,
 };
 pub use labels::{LabelSelector, LabelSelectorRequirement, Labels, Selector};
 pub use lease::{Lease, Moment, NetnsRef, Stamp};
@@ -104,6 +106,7 @@ pub use owner::{
 };
 pub use pattern::{PatternError, PoolPattern};
 pub use pin::Pin;
+pub use pod_routes::{MOST_POD_ROUTES, pod_routes};
 pub use policy::{Policy, Strategy, WhenOnlyCooling};
 pub use pool::{MOST_RANGES, Pool, Route};
 pub use range::{AddressRange, RangeError};

@@ -5,7 +5,7 @@ use core::fmt;
 use core::str::FromStr;
 
 /// Longest name that is accepted, in bytes: the bound of a Kubernetes object name.
-const LONGEST_NAME: usize = 253;
+pub(crate) const LONGEST_NAME: usize = 253;
 
 /// A name that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -158,6 +158,23 @@ pub struct PodRef {
     pub uid: Option<String>,
 }
 
+impl PodRef {
+    /// A pod by names that are safe to keep and to show.
+    ///
+    /// # Errors
+    ///
+    /// One of them is empty, longer than 253 bytes, or has white space or control characters, which
+    /// no name of Kubernetes has: they would end up in terminals and logs.
+    pub fn new(namespace: &str, name: &str, uid: Option<&str>) -> Result<Self, NameError> {
+        let part = |what, text: &str| checked(what, text, VISIBLE, is_visible);
+        Ok(Self {
+            namespace: part("a pod's namespace", namespace)?,
+            name: part("a pod's name", name)?,
+            uid: uid.map(|uid| part("a pod's uid", uid)).transpose()?,
+        })
+    }
+}
+
 impl fmt::Display for PodRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
@@ -241,5 +258,16 @@ mod tests {
         assert!("Master".parse::<PoolName>().unwrap_err().to_string().contains("RFC 1123"));
         assert!("a\0b".parse::<ContainerId>().is_err());
         assert!("x".repeat(254).parse::<NodeName>().is_err());
+        assert!(PodRef::new("default", "web-0", None).is_ok());
+        let long = "x".repeat(100_000);
+        for (namespace, name, uid) in [
+            ("default", "a\u{1b}[31m", None),
+            ("default", &*long, None),
+            ("de\nfault", "a", None),
+            ("default", "a", Some("1\t2")),
+            ("default", "", None),
+        ] {
+            assert!(PodRef::new(namespace, name, uid).is_err(), "{namespace:?} {uid:?}");
+        }
     }
 }

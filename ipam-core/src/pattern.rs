@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
-use crate::owner::{NameError, PoolName};
+use crate::owner::{LONGEST_NAME, NameError, PoolName};
 
 /// A reference to pools: one name, or a wildcard over names.
 ///
@@ -66,6 +66,10 @@ impl FromStr for PoolPattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
+        if text.len() > LONGEST_NAME {
+            let length = text.len();
+            return Err(PatternError::Name(NameError::TooLong { what: "a pool name", length }));
+        }
         let has_class = text.contains('[') && text.contains(']');
         if text.contains(['*', '?']) || has_class {
             let malformed = || PatternError::Malformed { text: text.to_string() };

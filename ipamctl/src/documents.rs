@@ -31,7 +31,8 @@ impl Place {
         self.of("pool", name)
     }
 
-    fn of(&self, what: &str, name: &str) -> String {
+    /// The place as a fault of this document begins.
+    pub(crate) fn of(&self, what: &str, name: &str) -> String {
         format!("{self} ({what} {})", name.escape_debug())
     }
 }
@@ -67,38 +68,16 @@ impl Documents {
     }
 
     fn add_file(&mut self, file: &Path, text: &str) {
-        let mut reader = text.as_bytes();
-        let mut count = 0;
-        // First as free values: whether a document is a pool at all must not depend on whether
-        // its fields fit a pool.
-        for value in serde_saphyr::read::<_, Value>(&mut reader) {
-            let place = Place { file: file.to_path_buf(), document: count + 1, item: None };
-            match value {
-                Ok(Value::Null) => continue,
-                Ok(value) => self.add_list_or_document(place, value),
-                Err(error) => self.faults.push(format!("{place}: {}", one_line(&error))),
-            }
-            count += 1;
-        }
-        if count == 0 {
+        let values = values(file, text);
+        if values.is_empty() {
             let file = file.display();
             self.faults.push(format!("{file}: no document: a {POOL_KIND} in YAML is expected"));
         }
-    }
-
-    /// A document, or those of a list as `kubectl get -o yaml` writes it.
-    fn add_list_or_document(&mut self, place: Place, mut value: Value) {
-        if value["apiVersion"] != "v1" || value["kind"] != "List" {
-            return self.add_document(place, value);
-        }
-        match value["items"].take() {
-            Value::Array(items) => {
-                for (index, item) in items.into_iter().enumerate() {
-                    let place = Place { item: Some(index + 1), ..place.clone() };
-                    self.add_document(place, item);
-                }
+        for (place, value) in values {
+            match value {
+                Ok(value) => self.add_document(place, value),
+                Err(fault) => self.faults.push(format!("{place}: {fault}")),
             }
-            _ => self.faults.push(format!("{place}: items: a list is expected")),
         }
     }
 
@@ -165,7 +144,40 @@ impl Documents {
     }
 }
 
-fn text_of(file: &Path) -> Result<String> {
+/// The documents of a file of YAML, empty ones left out, and the items of lists as `kubectl get -o
+/// yaml` writes them: each as a free value, or what is wrong with it. Whether a document is of some
+/// kind at all must not depend on whether its fields fit.
+pub(crate) fn values(file: &Path, text: &str) -> Vec<(Place, Result<Value, String>)> {
+    let mut reader = text.as_bytes();
+    let documents = serde_saphyr::read::<_, Value>(&mut reader);
+    let some = documents.filter(|value| !matches!(value, Ok(Value::Null)));
+    let mut values = Vec::new();
+    for (index, value) in some.enumerate() {
+        let place = Place { file: file.to_path_buf(), document: index + 1, item: None };
+        match value {
+            Ok(value) if is_list(&value) => values.extend(items(&place, value)),
+            other => values.push((place, other.map_err(|error| one_line(&error)))),
+        }
+    }
+    values
+}
+
+fn is_list(value: &Value) -> bool {
+    value["apiVersion"] == "v1" && value["kind"] == "List"
+}
+
+fn items(place: &Place, mut list: Value) -> Vec<(Place, Result<Value, String>)> {
+    let Some(Value::Array(items)) = list.get_mut("items").map(Value::take) else {
+        return vec![(place.clone(), Err("items: a list is expected".to_owned()))];
+    };
+    let numbered = items.into_iter().enumerate();
+    numbered
+        .map(|(index, item)| (Place { item: Some(index + 1), ..place.clone() }, Ok(item)))
+        .collect()
+}
+
+/// The text of a file; `-` is standard input.
+pub(crate) fn text_of(file: &Path) -> Result<String> {
     let mut bytes = Vec::new();
     let read = if file == Path::new("-") {
         io::stdin().lock().take(LONGEST_FILE + 1).read_to_end(&mut bytes)
@@ -181,7 +193,7 @@ fn text_of(file: &Path) -> Result<String> {
 }
 
 /// The message with the field that it is about in front; a document's own field has no path.
-fn with_field(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+pub(crate) fn with_field(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     let (path, message) = (error.path(), error.inner());
     if path.iter().next().is_none() { message.to_string() } else { format!("{path}: {message}") }
 }

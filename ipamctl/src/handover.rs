@@ -91,8 +91,8 @@ fn document(contents: Contents) -> Document {
     Document { written: Stamp { boot, moment, unix_seconds }, pools, reserved, leases, rests }
 }
 
-/// Under another name first: an export that is there is never half a one.
-fn write_file(file: &Path, text: &str) -> Result<()> {
+/// Under another name first: a file that is there is never half a one.
+pub(crate) fn write_file(file: &Path, text: &str) -> Result<()> {
     let context = || format!("write {}", file.display());
     let mut draft = file.as_os_str().to_owned();
     draft.push(".new");

@@ -28,6 +28,7 @@ mod pin;
 mod pools;
 mod rebuild;
 mod release;
+mod render;
 mod repair;
 mod reservations;
 mod result_cache;
@@ -119,6 +120,8 @@ enum Verb {
     /// Say what a plugin would do, as commands.
     #[command(subcommand)]
     Explain(explain::Explain),
+    /// Make network configurations of `SpiderMultusConfig` and `SpiderCoordinator` documents.
+    Render(render::Options),
     /// Write down everything that is stored.
     Export(handover::Export),
     /// Make the database anew from an export, and what lives beside it.
@@ -233,6 +236,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
         Verb::Verify(options) => verify::run(&command.store()?, options, out),
         Verb::Repair(options) => repair::run(options, patience, out),
         Verb::Explain(what) => explain::run(what, patience, out),
+        Verb::Render(options) => render::run(options, out),
         Verb::Rebuild(options) => rebuild::rebuild(&command.store()?, options, out),
         Verb::Restore(options) => rebuild::restore(&command.store()?, options, out),
         Verb::Export(options) => handover::export(&command.store()?, options, patience, out),
@@ -258,9 +262,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
         Verb::Get(Get::Reserved(show)) => {
             reservations::show(&command.inventory()?, show.output, out)
         }
-        Verb::Get(Get::Pins(show)) => {
-            pin::show(&command.inventory()?, show.output, out)
-        }
+        Verb::Get(Get::Pins(show)) => pin::show(&command.inventory()?, show.output, out),
     }
     .map(|()| ExitCode::SUCCESS)
 }

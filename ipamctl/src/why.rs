@@ -5,11 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use cni_ipam::{DEFAULT_DATA_DIR, IPAM_TYPE, IpamConfig};
-use cni_proto::{CniArgs, NetworkConfig};
-use ipam_core::{
-    ANNOTATION_POOL, ANNOTATION_POOLS, Attachment, Demand, Hints, IfName, Labels, Lease, Policy,
-};
+use cni_ipam::{DEFAULT_DATA_DIR, IPAM_TYPE, Wanted};
+use cni_proto::{CniArgs, NetworkConfig, POD_ANNOTATIONS};
+use ipam_core::{Attachment, Demand, Labels, Lease, Policy};
 use ipam_store::Store;
 use serde_json::Value;
 
@@ -173,12 +171,15 @@ impl Why {
         if let Some(node) = &self.node {
             own["ipam"]["nodeName"] = node.as_str().into();
         }
+        // As a runtime hands them over.
+        for (key, value) in &self.annotations {
+            own["runtimeConfig"][POD_ANNOTATIONS][key] = value.as_str().into();
+        }
         let config = NetworkConfig::parse(own.to_string().as_bytes()).with_context(place)?;
-        let ifname: IfName = ifname.parse()?;
         let attachment = Attachment {
             network: config.name.as_str().parse()?,
             container: NOBODY.parse()?,
-            ifname: ifname.clone(),
+            ifname: ifname.parse()?,
         };
         let mut args = "IgnoreUnknown=1".to_owned();
         for (key, value) in [("NAMESPACE", namespace), ("NAME", name)] {
@@ -190,20 +191,9 @@ impl Why {
             }
         }
         let args = CniArgs::parse(args.as_ref())?;
-        let (mut demand, place_of_store) =
-            cni_ipam::demand_of_pools(&config, attachment, &args).with_context(place)?;
-        let read = IpamConfig::new(&config).with_context(place)?;
-        let mut source = if read.pools.is_some() { "configuration" } else { "defaults" };
-        let annotation = |key: &str| {
-            let found = self.annotations.iter().rev().find(|(name, _)| name == key);
-            found.map(|(_, value)| value.as_str())
-        };
-        let (pod_pools, pod_pool) = (annotation(ANNOTATION_POOLS), annotation(ANNOTATION_POOL));
-        if pod_pools.is_some() || pod_pool.is_some() {
-            let hints = Hints { pod_pools, pod_pool, ..Hints::default() };
-            demand.source = hints.wish(&ifname)?.source;
-            source = if pod_pools.is_some() { ANNOTATION_POOLS } else { ANNOTATION_POOL };
-        }
+        let wanted = Wanted::new(&config, attachment, &args).with_context(place)?;
+        let Wanted { mut demand, heard, place: place_of_store, .. } = wanted;
+        let source = heard.unwrap_or("defaults");
         let labels = |pairs: &[(String, String)]| {
             let labels: Labels = pairs.iter().cloned().collect();
             (!labels.is_empty()).then_some(labels)

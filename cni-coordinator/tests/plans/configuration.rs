@@ -197,3 +197,22 @@ fn the_example_is_valid() {
     let config = CoordinatorConfig::new(&config).unwrap();
     assert_eq!((config.mode, config.hijacked.len()), (WantedMode::Auto, 3));
 }
+
+/// As containerd hands it over.
+#[test]
+fn the_pods_annotation_names_the_nic_before_the_configuration_does() {
+    let annotated = |name: &str| {
+        read(&format!(
+            r#""podDefaultRouteNIC":"net1","runtimeConfig":{{"io.kubernetes.cri.pod-annotations":
+               {{"ipam.spidernet.io/default-route-nic":{name:?}}}}}"#
+        ))
+    };
+    assert_eq!(annotated("net2").unwrap().default_route_nic.as_deref(), Some("net2"));
+    assert_eq!(annotated("").unwrap().default_route_nic.as_deref(), Some("net1"));
+    for wrong in ["a b", "a/b", &"x".repeat(200_000)] {
+        let error = annotated(wrong).unwrap_err();
+        assert_eq!(error.code, cni_proto::Code::INVALID_CONFIG);
+        let key = "annotation ipam.spidernet.io/default-route-nic";
+        assert!(error.msg.starts_with(key) && error.msg.len() < 300, "{error}");
+    }
+}
