@@ -44,6 +44,7 @@
 #![warn(clippy::unwrap_used)]
 
 mod args;
+mod call;
 mod config;
 mod decode;
 mod env;
@@ -58,6 +59,7 @@ mod verb;
 mod version;
 
 pub use args::CniArgs;
+pub use call::Call;
 pub use config::{DelConfig, NetworkConfig};
 pub use error::{Code, Error};
 pub use id::{ContainerId, IfName, InvalidName, NetworkName};
