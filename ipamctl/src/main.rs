@@ -18,6 +18,7 @@ mod handover;
 mod host_local;
 mod inventory;
 mod ips;
+mod metrics;
 mod pools;
 mod rebuild;
 mod repair;
@@ -82,6 +83,8 @@ enum Verb {
     Rebuild(rebuild::Rebuild),
     /// Make again what the node needs to reach its pods, where somebody took it away.
     Repair(repair::Repair),
+    /// The counters of this node, as Prometheus reads them.
+    Metrics(metrics::Metrics),
     /// Say what a plugin would do, as commands.
     #[command(subcommand)]
     Explain(explain::Explain),
@@ -160,6 +163,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
             apply::run(&command.store()?, sources, files, out)
         }
         Verb::Verify(options) => verify::run(&command.store()?, options, out),
+        Verb::Metrics(options) => metrics::run(&command.store()?, options, out),
         Verb::Repair(options) => repair::run(options, patience, out),
         Verb::Explain(what) => explain::run(what, patience, out),
         Verb::Rebuild(options) => rebuild::rebuild(&command.store()?, options, out),
