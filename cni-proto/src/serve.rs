@@ -27,6 +27,12 @@ pub trait Plugin {
     /// The name of the program, for the text that a person gets who starts it by hand.
     fn name(&self) -> &str;
 
+    /// The version of the program, for the same text: `ipamctl doctor` reads it there. Empty, and
+    /// not said, by default.
+    fn version(&self) -> &'static str {
+        ""
+    }
+
     /// Attaches the container, or fails and leaves nothing behind.
     ///
     /// # Errors
@@ -115,6 +121,9 @@ pub fn serve(
             plugin.name(),
             supported().join(", "),
         );
+        if !plugin.version().is_empty() {
+            let _ = writeln!(stderr, "{} {}", plugin.name(), plugin.version());
+        }
         return 0;
     };
 

@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
 mod apply;
+mod doctor;
 mod documents;
 mod evidence;
 mod explain;
@@ -83,6 +84,8 @@ enum Verb {
     Rebuild(rebuild::Rebuild),
     /// Make again what the node needs to reach its pods, where somebody took it away.
     Repair(repair::Repair),
+    /// Look for what is wrong with this node, and say what to do. Exit code 3: there are problems.
+    Doctor(doctor::Doctor),
     /// The counters of this node, as Prometheus reads them.
     Metrics(metrics::Metrics),
     /// Say what a plugin would do, as commands.
@@ -157,6 +160,7 @@ fn main() -> ExitCode {
 fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
     let patience = command.patience();
     match &command.verb {
+        Verb::Doctor(options) => return doctor::run(&command.store()?, options, out),
         Verb::Sync(options) => return sync::run(&command.store()?, options, out),
         Verb::Apply { files, no_node_scan, sources } => {
             let sources = (!no_node_scan).then_some(sources);

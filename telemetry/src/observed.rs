@@ -43,6 +43,11 @@ impl<P: Plugin> Plugin for Observed<P> {
         self.plugin.name()
     }
 
+    /// That of the workspace, which all its programs share.
+    fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
     fn add(&self, request: &AddRequest) -> Result<AddResult, Error> {
         self.plugin.add(request)
     }
