@@ -112,12 +112,16 @@ fn each_problem_is_found_with_its_remedy() {
     let cases: &[(Change, &str, &str)] = &[
         (|it| it.kernel = Some("4.19.0".into()), "kernel: 4.19.0", "4.20"),
         (
-            |it| drop(it.modules.insert("ipvlan", Presence::Missing)),
+            |it| {
+                it.modules.insert("ipvlan", Presence::Missing);
+            },
             "kernel has ipvlan: no such module",
             "modprobe ipvlan",
         ),
         (
-            |it| drop(it.modules.insert("veth", Presence::Missing)),
+            |it| {
+                it.modules.insert("veth", Presence::Missing);
+            },
             "kernel has veth: no such module",
             "modprobe veth",
         ),
@@ -240,7 +244,9 @@ fn each_warning_is_found_with_its_remedy() {
         (|it| it.kernel = Some("5.10.0-21".into()), "kernel: 5.10.0-21", "6.1"),
         (|it| it.kernel = None, "kernel: its release", "/proc"),
         (
-            |it| drop(it.modules.insert("ipvlan", Presence::Unknown)),
+            |it| {
+                it.modules.insert("ipvlan", Presence::Unknown);
+            },
             "kernel has ipvlan: neither",
             "modprobe ipvlan",
         ),
