@@ -6,6 +6,7 @@ use std::io::{Write, stderr, stdin, stdout};
 use std::process::{ExitCode, exit};
 
 use cni_proto::{Version, panic_object, serve};
+use telemetry::Observed;
 
 mod plugin;
 
@@ -15,10 +16,12 @@ mod plugin;
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
-    std::panic::set_hook(Box::new(|info| {
+    let plugin = Observed::new(plugin::Coordinator);
+    let panicked = plugin.on_panic();
+    std::panic::set_hook(Box::new(move |info| {
         drop(stdout().write_all(&panic_object(info, Version::NEWEST)));
+        panicked(info);
         exit(1)
     }));
-    serve(&plugin::Coordinator, std::env::vars_os(), &mut stdin(), &mut stdout(), &mut stderr())
-        .into()
+    serve(&plugin, std::env::vars_os(), &mut stdin(), &mut stdout(), &mut stderr()).into()
 }

@@ -16,6 +16,9 @@ use cni_proto::{
 use ipam_core::{Attachment, Family};
 use ipam_store::{WireError, Wirings};
 
+/// The name of this program.
+const NAME: &str = "cni-coordinator";
+
 /// Configuration, pod and node do not fit together.
 const NO_PLAN: Code = Code::plugin(20);
 /// The kernel refused a change.
@@ -31,11 +34,12 @@ pub(crate) struct Coordinator;
 
 impl Plugin for Coordinator {
     fn name(&self) -> &'static str {
-        "cni-coordinator"
+        NAME
     }
 
     fn add(&self, request: &AddRequest) -> Result<AddResult, Error> {
         let config = CoordinatorConfig::new(&request.config)?;
+        telemetry::part("parse");
         let result = chained(&request.config)?.clone();
         if config.mode == WantedMode::Disabled {
             return Ok(result);
@@ -44,6 +48,7 @@ impl Plugin for Coordinator {
         let mut site = Site::open(Some(&pod)).map_err(kernel)?;
         let attachment = attachment(&request.config.name, &request.container, &request.ifname)?;
         let mut scene = look(&mut site, &attachment, &request.netns)?;
+        telemetry::part("survey");
         let wirings = Wirings::new(&config.state_dir, PATIENCE);
         let (mut planned, mut was_recorded) = (Plan::default(), false);
         let recorded = wirings.wire(&attachment, |known| {
@@ -53,16 +58,19 @@ impl Plugin for Coordinator {
             Ok::<_, PlanError>(planned.wiring.as_ref().map(Wiring::to_json).unwrap_or_default())
         });
         recorded.map_err(of_recording)?;
+        telemetry::part("record");
         let planned = complete(planned)?;
         for warning in &planned.warnings {
             warn(warning);
         }
         if config.debug {
             for step in &planned.steps {
-                warn(&step.to_string());
+                eprintln!("{NAME}: {step}");
             }
         }
-        match apply(&planned.steps, &mut site) {
+        let applied = apply(&planned.steps, &mut site);
+        telemetry::part("apply");
+        match applied {
             Ok(warnings) => {
                 for warning in &warnings {
                     warn(warning);
@@ -338,5 +346,5 @@ fn kernel(error: cni_net::Error) -> Error {
 
 /// What a person should know and the protocol has no place for.
 fn warn(text: &str) {
-    eprintln!("cni-coordinator: {text}");
+    tracing::warn!(target: NAME, "{text}");
 }

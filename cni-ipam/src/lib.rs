@@ -153,6 +153,9 @@ fn allocate(
         other => other,
     };
     let grants = grants.map_err(|error| failure::of_allocate(&error))?;
+    for Grant { lease, .. } in &grants {
+        telemetry::given(lease.address, &lease.pool);
+    }
     if healing::is_due(container)
         && let Err(error) = healed()
     {
@@ -294,7 +297,12 @@ fn release(store: &Store, attachment: &Attachment) -> Result<(), Error> {
             report::line(&format!("{attachment} is gone, and not written down: {error}"));
             Ok(())
         }
-        other => other.map(drop).map_err(|error| failure::of_store(&error)),
+        other => {
+            for lease in other.map_err(|error| failure::of_store(&error))? {
+                telemetry::given(lease.address, &lease.pool);
+            }
+            Ok(())
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use cni_proto::{
     AddRequest, AddResult, CheckRequest, DelRequest, Error, GcRequest, Plugin, StatusRequest,
     Version, panic_object, serve,
 };
+use telemetry::Observed;
 
 /// A plugin allocates a little and ends. The allocator of musl maps and unmaps a page at a time for
 /// that: a hundred of an ADD's system calls (benches/RESULTS.md, "How it was made fast").
@@ -23,11 +24,17 @@ impl Plugin for Ipam {
     }
 
     fn add(&self, request: &AddRequest) -> Result<AddResult, Error> {
-        Ok(cni_ipam::add(request)?.to_result())
+        telemetry::part("parse");
+        let allocation = cni_ipam::add(request);
+        telemetry::part("store");
+        Ok(allocation?.to_result())
     }
 
     fn del(&self, request: &DelRequest) -> Result<(), Error> {
-        cni_ipam::del(request)
+        telemetry::part("parse");
+        let released = cni_ipam::del(request);
+        telemetry::part("store");
+        released
     }
 
     fn check(&self, request: &CheckRequest) -> Result<(), Error> {
@@ -44,9 +51,12 @@ impl Plugin for Ipam {
 }
 
 fn main() -> ExitCode {
-    std::panic::set_hook(Box::new(|info| {
+    let plugin = Observed::new(Ipam);
+    let panicked = plugin.on_panic();
+    std::panic::set_hook(Box::new(move |info| {
         drop(stdout().write_all(&panic_object(info, Version::NEWEST)));
+        panicked(info);
         exit(1)
     }));
-    serve(&Ipam, std::env::vars_os(), &mut stdin(), &mut stdout(), &mut stderr()).into()
+    serve(&plugin, std::env::vars_os(), &mut stdin(), &mut stdout(), &mut stderr()).into()
 }

@@ -144,7 +144,7 @@ impl Place {
         }
     }
 
-    /// The store there, which tells stderr whom it frees. Its waiting processes are served together.
+    /// The store there, which warns of whom it frees. Its waiting processes are served together.
     pub(crate) fn store(&self) -> Store {
         let store = Store::new(&self.data_dir, self.lock_timeout)
             .with_policy(self.policy.clone())

@@ -6,6 +6,7 @@ use std::process::{ExitCode, exit};
 use std::time::Instant;
 
 use cni_proto::{Version, panic_object, serve};
+use telemetry::Observed;
 
 mod addresses;
 mod apply;
@@ -30,10 +31,12 @@ mod stopwatch;
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
-    std::panic::set_hook(Box::new(|info| {
+    let plugin = Observed::new(plugin::Ipvlan { began: Instant::now() });
+    let panicked = plugin.on_panic();
+    std::panic::set_hook(Box::new(move |info| {
         drop(stdout().write_all(&panic_object(info, Version::NEWEST)));
+        panicked(info);
         exit(1)
     }));
-    let plugin = plugin::Ipvlan { began: Instant::now() };
     serve(&plugin, std::env::vars_os(), &mut stdin(), &mut stdout(), &mut stderr()).into()
 }

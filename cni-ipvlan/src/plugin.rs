@@ -21,6 +21,9 @@ use crate::plan::{chosen_index, plan, temporary_name};
 use crate::stopwatch::Stopwatch;
 use crate::{master, precheck, siblings};
 
+/// The name of this program.
+const NAME: &str = "cni-ipvlan";
+
 /// The pod has a link of the requested name already.
 const LINK_EXISTS: Code = Code::plugin(20);
 /// The kernel refused a change.
@@ -45,7 +48,7 @@ pub(crate) struct Ipvlan {
 
 impl Plugin for Ipvlan {
     fn name(&self) -> &'static str {
-        "cni-ipvlan"
+        NAME
     }
 
     fn add(&self, request: &AddRequest) -> Result<AddResult, Error> {
@@ -55,7 +58,7 @@ impl Plugin for Ipvlan {
         stopwatch.end("parse");
         let outcome = attach(&config, request, &interrupt, &mut stopwatch);
         if config.debug {
-            warn(&format!("ADD {stopwatch}"));
+            debug(&format!("ADD {stopwatch}"));
         }
         outcome
     }
@@ -65,7 +68,7 @@ impl Plugin for Ipvlan {
         stopwatch.end("parse");
         let outcome = detach(request, &mut stopwatch);
         if is_debug(&request.config) {
-            warn(&format!("DEL {stopwatch}"));
+            debug(&format!("DEL {stopwatch}"));
         }
         outcome
     }
@@ -171,7 +174,7 @@ fn attach(
             let found = found.map_err(|error| take_back(config, request, error, Vec::new()))?;
             if let Some(conflict) = found {
                 let (address, seen) = (conflict.address, conflict.to_string());
-                warn(&format!("{address} is in use: {seen}"));
+                warn_of_conflict(address, &seen);
                 given = addresses::another(&config.ipam, request, address, &seen)
                     .map_err(|error| in_use(error, address, &seen))?;
                 stopwatch.end("ipam");
@@ -200,7 +203,7 @@ fn attach(
                 if left.is_empty() && busy < MOST_BUSY =>
             {
                 let seen = place::of(address);
-                warn(&format!("{address} is in use: {seen}"));
+                warn_of_conflict(address, &seen);
                 given = addresses::another(&config.ipam, request, address, &seen)
                     .map_err(|error| in_use(error, address, &seen))?;
                 (patience, busy) = (PATIENCE, busy + 1);
@@ -380,7 +383,18 @@ pub(crate) fn kernel(error: cni_net::Error) -> Error {
 }
 
 /// What a person should know and the protocol has no place for: a line on stderr, which runtimes
-/// log.
+/// log, and in the log.
 pub(crate) fn warn(text: &str) {
-    eprintln!("cni-ipvlan: {text}");
+    tracing::warn!(target: NAME, "{text}");
+}
+
+/// Somebody else has an address that was about to be given.
+fn warn_of_conflict(address: std::net::IpAddr, seen: &str) {
+    let event = "conflict";
+    tracing::warn!(target: NAME, event, address = %address, "{address} is in use: {seen}");
+}
+
+/// For who asked for it, on stderr alone.
+fn debug(text: &str) {
+    eprintln!("{NAME}: {text}");
 }

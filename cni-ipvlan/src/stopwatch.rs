@@ -21,6 +21,7 @@ impl Stopwatch {
     /// `part` has just ended.
     pub(crate) fn end(&mut self, part: &'static str) {
         self.phases.end(part, self.began.elapsed());
+        telemetry::part(part);
     }
 }
 

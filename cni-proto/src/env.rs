@@ -5,7 +5,10 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use serde_json::Value;
+
 use crate::args::CniArgs;
+use crate::call::Call;
 use crate::error::{Code, Error};
 use crate::id::{ContainerId, IfName, InvalidName};
 use crate::verb::Verb;
@@ -122,6 +125,18 @@ impl Environment {
                 .value(Variable::NetnsOverride)
                 .is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true")),
         })
+    }
+
+    /// Who asks, unchecked.
+    pub(crate) fn call<'a>(&self, verb: Verb, config: Option<&'a Value>) -> Call<'a> {
+        let text = |variable| self.value(variable).unwrap_or_default().to_string_lossy();
+        Call {
+            verb,
+            container: text(Variable::ContainerId).into_owned(),
+            ifname: text(Variable::IfName).into_owned(),
+            args: CniArgs::parse_leniently(self.value(Variable::Args).unwrap_or_default()),
+            config,
+        }
     }
 
     /// Bytes that are not UTF-8 are refused: U+FFFD in their place would name another interface.

@@ -45,6 +45,7 @@
 
 mod annotations;
 mod args;
+mod call;
 mod config;
 mod decode;
 mod env;
@@ -60,6 +61,7 @@ mod version;
 
 pub use annotations::{LONGEST_ANNOTATION, POD_ANNOTATIONS, PodAnnotations};
 pub use args::CniArgs;
+pub use call::Call;
 pub use config::{DelConfig, NetworkConfig};
 pub use error::{Code, Error};
 pub use id::{ContainerId, IfName, InvalidName, NetworkName};

@@ -22,6 +22,11 @@ impl Phases {
             None => self.parts.push((part, took)),
         }
     }
+
+    /// Each part and how long it took, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Duration)> {
+        self.parts.iter().copied()
+    }
 }
 
 impl fmt::Display for Phases {

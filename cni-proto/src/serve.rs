@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 
 use serde_json::{Value, json};
 
+use crate::call::Call;
 use crate::config::{leading_object, parse_object, version};
 use crate::env::Environment;
 use crate::error::{Code, Error};
@@ -25,6 +26,12 @@ pub const MAX_INPUT_BYTES: u64 = 16 * 1024 * 1024;
 pub trait Plugin {
     /// The name of the program, for the text that a person gets who starts it by hand.
     fn name(&self) -> &str;
+
+    /// The version of the program, for the same text: `ipamctl doctor` reads it there. Empty, and
+    /// not said, by default.
+    fn version(&self) -> &'static str {
+        ""
+    }
 
     /// Attaches the container, or fails and leaves nothing behind.
     ///
@@ -65,6 +72,18 @@ pub trait Plugin {
         let _ = request;
         Err(unsupported(self.name(), Verb::Status))
     }
+
+    /// Told of each call but VERSION before anything of it is checked: for a log. Does nothing by
+    /// default.
+    fn called(&self, call: &Call<'_>) {
+        let _ = call;
+    }
+
+    /// Told how that call ended, once the answer is printed: an ADD with its result, another verb
+    /// without. Does nothing by default.
+    fn answered(&self, outcome: Result<Option<&AddResult>, &Error>) {
+        let _ = outcome;
+    }
 }
 
 fn unsupported(plugin: &str, verb: Verb) -> Error {
@@ -102,6 +121,9 @@ pub fn serve(
             plugin.name(),
             supported().join(", "),
         );
+        if !plugin.version().is_empty() {
+            let _ = writeln!(stderr, "{} {}", plugin.name(), plugin.version());
+        }
         return 0;
     };
 
@@ -111,23 +133,39 @@ pub fn serve(
     };
     let in_use = input.as_ref().map_or(Version::NEWEST, in_use);
     in_use::remember(in_use);
+    let told = verb.as_ref().ok().copied().filter(|verb| *verb != Verb::Version);
+    if let Some(verb) = told {
+        plugin.called(&env.call(verb, input.as_ref().ok()));
+    }
     let answer = verb.and_then(|verb| {
         let answer = dispatch(plugin, verb, &env, input);
         if verb == Verb::Del { answer.map_err(Error::unmistakable) } else { answer }
     });
-    let (object, exit) = match answer {
-        Ok(None) => return 0,
-        Ok(Some(object)) => (object, 0),
-        Err(error) => (error.to_json(in_use), 1),
+    let (object, exit) = match &answer {
+        Ok(Answer { object: None, .. }) => (None, 0),
+        Ok(Answer { object: Some(object), .. }) => (Some(line(object)), 0),
+        Err(error) => (Some(line(&error.to_json(in_use))), 1),
     };
-    match stdout.write_all(&line(&object)).and_then(|()| stdout.flush()) {
-        Ok(()) => exit,
-        Err(error) => {
-            // Best effort: the exit code says it too.
-            let _ = writeln!(stderr, "{}: write to stdout: {error}", plugin.name());
-            1
-        }
+    let printed = object.map_or(Ok(()), |it| stdout.write_all(&it).and_then(|()| stdout.flush()));
+    let unprinted = printed.err().map(|error| {
+        // Best effort: the exit code says it too.
+        let _ = writeln!(stderr, "{}: write to stdout: {error}", plugin.name());
+        Error::new(Code::IO, format!("write to stdout: {error}"))
+    });
+    if told.is_some() {
+        plugin.answered(match (&unprinted, &answer) {
+            (Some(error), _) | (None, Err(error)) => Err(error),
+            (None, Ok(answer)) => Ok(answer.result.as_ref()),
+        });
     }
+    if unprinted.is_some() { 1 } else { exit }
+}
+
+/// What is printed, if anything, and the result that it was made of.
+#[derive(Debug, Default)]
+struct Answer {
+    object: Option<Value>,
+    result: Option<AddResult>,
 }
 
 fn dispatch(
@@ -135,21 +173,27 @@ fn dispatch(
     verb: Verb,
     env: &Environment,
     input: Result<Value, Error>,
-) -> Result<Option<Value>, Error> {
+) -> Result<Answer, Error> {
     match verb {
         Verb::Add => {
             let request = AddRequest::strict(verb, env, input)?;
-            plugin.add(&request)?.to_json(request.config.cni_version).map(Some)
+            let result = plugin.add(&request)?;
+            let object = result.to_json(request.config.cni_version)?;
+            return Ok(Answer { object: Some(object), result: Some(result) });
         }
-        Verb::Del => plugin.del(&DelRequest::lenient(env, input)?).map(|()| None),
-        Verb::Check => plugin.check(&CheckRequest::strict(verb, env, input)?).map(|()| None),
-        Verb::Gc => plugin.gc(&GcRequest::new(env, input)?).map(|()| None),
-        Verb::Status => plugin.status(&StatusRequest::new(env, input)?).map(|()| None),
-        Verb::Version => Ok(Some(json!({
-            "cniVersion": input.as_ref().map_or(Version::NEWEST, in_use).as_str(),
-            "supportedVersions": supported(),
-        }))),
+        Verb::Del => plugin.del(&DelRequest::lenient(env, input)?),
+        Verb::Check => plugin.check(&CheckRequest::strict(verb, env, input)?),
+        Verb::Gc => plugin.gc(&GcRequest::new(env, input)?),
+        Verb::Status => plugin.status(&StatusRequest::new(env, input)?),
+        Verb::Version => {
+            let object = json!({
+                "cniVersion": input.as_ref().map_or(Version::NEWEST, in_use).as_str(),
+                "supportedVersions": supported(),
+            });
+            return Ok(Answer { object: Some(object), result: None });
+        }
     }
+    .map(|()| Answer::default())
 }
 
 /// The version to answer in, whatever else is wrong with the configuration.

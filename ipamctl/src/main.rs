@@ -13,6 +13,7 @@ mod apply;
 mod clock;
 mod conflist;
 mod delete;
+mod doctor;
 mod documents;
 mod evidence;
 mod explain;
@@ -23,6 +24,7 @@ mod host_local;
 mod inventory;
 mod ips;
 mod liveness;
+mod metrics;
 mod occupancy;
 mod pin;
 mod pools;
@@ -117,6 +119,10 @@ enum Verb {
     Rebuild(rebuild::Rebuild),
     /// Make again what the node needs to reach its pods, where somebody took it away.
     Repair(repair::Repair),
+    /// Look for what is wrong with this node, and say what to do. Exit code 3: there are problems.
+    Doctor(doctor::Doctor),
+    /// The counters of this node, as Prometheus reads them.
+    Metrics(metrics::Metrics),
     /// Say what a plugin would do, as commands.
     #[command(subcommand)]
     Explain(explain::Explain),
@@ -226,6 +232,7 @@ fn main() -> ExitCode {
 fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
     let patience = command.patience();
     match &command.verb {
+        Verb::Doctor(options) => return doctor::run(&command.store()?, options, out),
         Verb::Sync(options) => return sync::run(&command.store()?, options, out),
         Verb::Apply { files, no_node_scan, sources } => {
             let sources = (!no_node_scan).then_some(sources);
@@ -234,6 +241,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
         Verb::Pin(options) => pin::pin(&command.store()?, options, out),
         Verb::Unpin(options) => pin::unpin(&command.store()?, options, out),
         Verb::Verify(options) => verify::run(&command.store()?, options, out),
+        Verb::Metrics(options) => metrics::run(&command.store()?, options, out),
         Verb::Repair(options) => repair::run(options, patience, out),
         Verb::Explain(what) => explain::run(what, patience, out),
         Verb::Render(options) => render::run(options, out),
