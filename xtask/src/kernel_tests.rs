@@ -63,6 +63,7 @@ const TABLE: &[(&str, &str, Kernel)] = &[
     ("e2e", "ipvlan_missing", Kernel::HostWithoutIpvlan),
     ("e2e", "chain", Kernel::Ipvlan),
     ("e2e", "conformance", Kernel::Ipvlan),
+    ("e2e", "ecs", Kernel::Ipvlan),
     ("e2e", "ipvlan", Kernel::Ipvlan),
     ("e2e", "ipvlan_busy", Kernel::Ipvlan),
     ("e2e", "ipvlan_detect", Kernel::Ipvlan),
