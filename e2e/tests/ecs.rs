@@ -2,18 +2,25 @@
 //! ipvlan in the VPC that enforces what its metadata tells. As root.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::deployment::{Deployment, addresses};
 use e2e::ecs::Ecs;
 use e2e::metadata::{Dialect, Mischief};
+use e2e::runtimes::wait_for;
 use e2e::{Answer, Cluster, Lab, NicSpec, Outcome, Pod, PodSpec, seed};
+use serde_json::json;
 
 const NODES: [&str; 2] = ["master", "worker"];
 
 /// Later than any test lasts.
 const NOT_YET: [&str; 2] = ["--confirm-seconds", "86400"];
+/// What the plugin says when it has no answer.
+const UNASKED: &str = "without the cloud's word";
+/// On a machine that is emulated and busy.
+const PATIENCE: Duration = Duration::from_secs(240);
 const AT_ONCE: [&str; 2] = ["--confirm-seconds", "0"];
 
 /// Two nodes with two NICs each, of which each has two addresses of each family for pods.
@@ -174,20 +181,16 @@ impl<'lab> Story<'lab> {
         }
         ensure!(self.drops_of_unknown_ip()? == 0, "the VPC knows all that pods send from");
 
-        for (stray, of_cloud, target) in [
-            (v4(250), format!("{}/20", v4(250)), pods[2].addresses[0]),
-            (v6(250), format!("{}/64 nodad", v6(250)), pods[2].addresses[1]),
-        ] {
+        for (stray, length, target) in
+            [(v4(250), 20, pods[2].addresses[0]), (v6(250), 64, pods[2].addresses[1])]
+        {
             let pod = &pods[0].pod;
-            pod.ip(&format!("address add {of_cloud} dev eth0\n"))?;
+            pod.ip(&format!("address add {stray}/{length} dev eth0 nodad\n"))?;
             let before = self.drops_of_unknown_ip()?;
             let ping = pod.ping_from(stray, target, 1)?;
             ensure!(ping.received() == 0, "the VPC lets through what it did not give: {ping:?}");
             ensure!(self.drops_of_unknown_ip()? > before, "{stray} was not dropped by its source");
-            pod.ip(&format!(
-                "address del {stray}/{} dev eth0\n",
-                if stray.is_ipv4() { 20 } else { 64 }
-            ))?;
+            pod.ip(&format!("address del {stray}/{length} dev eth0\n"))?;
         }
         Ok(pods)
     }
@@ -248,6 +251,61 @@ impl<'lab> Story<'lab> {
         let told = self.sync(&[])?.success()?;
         ensure!(!told.contains(&gone.to_string()), "{told}");
         self.ensure_full("m5")
+    }
+
+    /// An address that the cloud took away a moment ago, before any sync: who asks does not get it, and
+    /// who does not is dropped. Without an answer nobody waits for one.
+    fn detect_metadata_asks_the_cloud(&self, other: &Running) -> Result<()> {
+        let gone = self.cloud.nic("worker", "eth0")?.secondary[1];
+        self.cloud.give("worker", "eth0", &[v4(200)])?;
+        self.cloud.sync("worker", &[])?.success()?;
+        self.cloud.take("worker", "eth0", gone)?;
+        let pod = self.pod("w2", "worker", "eth0")?;
+        let call = |verb, endpoint: &str| {
+            self.deployment.call(verb, &pod, |configuration| {
+                configuration["ipam"]["cooldownSeconds"] = json!(0);
+                if !endpoint.is_empty() {
+                    configuration["detect"] = json!("metadata");
+                    configuration["detectEndpoint"] = json!(endpoint);
+                }
+            })
+        };
+        let add = |endpoint: &str| -> Result<(Vec<String>, String)> {
+            let answer = call("ADD", endpoint)?;
+            Ok((addresses(&answer)?, answer.outcome.stderr))
+        };
+        let del = || call("DEL", "")?.success().map(drop);
+
+        let (unasked, _) = add("")?;
+        ensure!(unasked[0] == gone.to_string(), "{unasked:?}");
+        ensure!(pod.ping(other.addresses[0], 1)?.received() == 0, "the VPC enforces it");
+        del()?;
+        // The cloud's own address; by its name, since the machine's firmware may say another.
+        let service = format!("http://{}", Dialect::Alibaba.address());
+        // An emulated machine may need more than the plugin's 200 ms.
+        let (asked, said) = wait_for("an answer in time", PATIENCE, || {
+            let (asked, said) = add(&service)?;
+            if said.contains(UNASKED) {
+                del()?;
+                return Ok(None);
+            }
+            Ok(Some((asked, said)))
+        })?;
+        ensure!(asked[0] == v4(200).to_string(), "{asked:?}: {said}");
+        ensure!(said.contains(&format!("{gone} is not for this NIC: ")), "{said}");
+        ensure!(pod.ping(other.addresses[0], 1)?.all_received(), "{asked:?}");
+        del()?;
+
+        self.cloud.metadata().misbehave(Mischief { is_down: true, ..Mischief::default() });
+        // Accepts, and never says a word.
+        let silent = self.lab.node("worker")?.enter(|| Ok(TcpListener::bind("127.0.0.1:0")?))?;
+        for endpoint in [service, format!("http://{}", silent.local_addr()?)] {
+            let (_, said) = add(&endpoint)?;
+            ensure!(said.contains(UNASKED), "{endpoint}: {said}");
+            del()?;
+        }
+        self.cloud.metadata().misbehave(Mischief::default());
+        Ok(())
     }
 
     /// Whatever the service says: what is stored stays, and pods run, come and go without it.
@@ -314,6 +372,7 @@ fn a_node_of_alibabas_cloud_lives_by_its_metadata() -> Result<()> {
     let held = pods.remove(0);
     let (other, mut later) = (&pods[1], story.what_the_cloud_adds_is_used(&pods[1])?);
     story.what_the_cloud_takes_is_fenced(held, other)?;
+    story.detect_metadata_asks_the_cloud(&pods[0])?;
     story.metadata_may_lie(later.pop().context("m4")?, other)?;
     ensure!(
         later.iter().chain(&pods[..1]).all(|pod| pod.reaches(other.addresses[0]).unwrap_or(false))
