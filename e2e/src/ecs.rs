@@ -100,19 +100,27 @@ impl<'lab> Ecs<'lab> {
     pub fn sync(&self, node: &str, options: &[&str]) -> Result<Outcome> {
         let program = plugin_dir()?.join("ipamctl").to_string_lossy().into_owned();
         let database = Deployment::running(self.lab).database(node)?;
-        let vendor = self.lab.data_dir().join("vendor");
-        fs::write(&vendor, format!("{}\n", self.dialect.vendor()))?;
-        // In a mount namespace of its own. A machine without firmware asks who answers.
-        let script = format!(
-            "[ ! -e {VENDOR_FILE} ] || mount --bind {} {VENDOR_FILE} || exit 1; exec \"$@\"",
-            vendor.display()
-        );
+        let script = format!("{}; exec \"$@\"", self.firmware()?);
         let database = database.to_string_lossy();
         // The nodes of a lab have one host name and one process table. On a node of its own neither
         // option is needed.
         let usual = ["--data-dir", &database, "sync", "--no-node-scan", "--node-name", node];
         let command = ["unshare", "--mount", "bash", "-c", &script, "sync", &program];
         self.lab.node(node)?.run([&command[..], &usual, options].concat())
+    }
+
+    /// A line for a shell in a mount namespace of its own, after which the firmware there says that
+    /// this cloud made the machine. One without firmware is left as it is: there it is asked who
+    /// answers.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn firmware(&self) -> Result<String> {
+        let vendor = self.lab.data_dir().join("vendor");
+        fs::write(&vendor, format!("{}\n", self.dialect.vendor()))?;
+        let vendor = vendor.display();
+        Ok(format!("[ ! -e {VENDOR_FILE} ] || mount --bind '{vendor}' {VENDOR_FILE} || exit 1"))
     }
 
     fn change(&self, node: &str, nic: &str, change: impl FnOnce(&mut NicSpec)) -> Result<()> {

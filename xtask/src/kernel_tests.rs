@@ -72,6 +72,7 @@ const TABLE: &[(&str, &str, Kernel)] = &[
     ("e2e", "ipvlan_letter", Kernel::Ipvlan),
     ("e2e", "ipvlan_master", Kernel::Ipvlan),
     ("e2e", "ipvlan_time", Kernel::Ipvlan),
+    ("e2e", "quickstart", Kernel::Ipvlan),
     ("e2e", "runtime_containerd", Kernel::Ipvlan),
     ("e2e", "runtime_podman", Kernel::Ipvlan),
     ("e2e", "runtime_rounds", Kernel::Ipvlan),
