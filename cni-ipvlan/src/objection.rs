@@ -81,7 +81,7 @@ impl<'a> Inquiry<'a> {
                 Ok(None) => {}
                 Ok(found) => return Ok(found),
                 Err(error) => {
-                    warn(&format!("the addresses are used without the cloud's word: {error}"))
+                    warn(&format!("the addresses are used without the cloud's word: {error}"));
                 }
             }
         }

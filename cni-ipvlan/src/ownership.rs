@@ -13,8 +13,8 @@ use crate::objection::Objection;
 const BUDGET: Duration = Duration::from_millis(200);
 /// How long one question may take.
 const QUESTION: Duration = Duration::from_millis(100);
-/// How long each cloud has to say that it is there, where the firmware does not say whose machine it
-/// is.
+/// How long each cloud has to say that it is there, where the firmware does not say whose machine
+/// it is.
 const PROBE: Duration = Duration::from_millis(50);
 
 /// The question is open.
@@ -45,8 +45,8 @@ impl Ownership {
         Some(Self { mac: master.mac?, options, provider: None, left: BUDGET })
     }
 
-    /// The first of these addresses that the cloud does not give to the NIC, as far as there is time
-    /// to ask.
+    /// The first of these addresses that the cloud does not give to the NIC, as far as there is
+    /// time to ask.
     ///
     /// # Errors
     /// The question stays open. Who did not answer is not asked again.

@@ -1,4 +1,5 @@
-//! The lab's cloud as its machines see it: what the VPC enforces is what the metadata service tells.
+//! The lab's cloud as its machines see it: what the VPC enforces is what the metadata service
+//! tells.
 
 use std::cell::RefCell;
 use std::fs;
@@ -91,8 +92,8 @@ impl<'lab> Ecs<'lab> {
         })
     }
 
-    /// `ipamctl sync` on a node whose firmware says what this cloud's does, over the node's database
-    /// of a [`Deployment`]. That it failed is an [`Outcome`].
+    /// `ipamctl sync` on a node whose firmware says what this cloud's does, over the node's
+    /// database of a [`Deployment`]. That it failed is an [`Outcome`].
     ///
     /// # Errors
     ///

@@ -69,7 +69,8 @@ pub(crate) fn of(cluster: &Cluster) -> String {
     text
 }
 
-/// What makes of the ruleset of one description that of another, in which NICs have other addresses.
+/// What makes of the ruleset of one description that of another, in which NICs have other
+/// addresses.
 pub(crate) fn changes(before: &Cluster, after: &Cluster) -> String {
     let mut text = String::new();
     for (digit, _) in FAMILIES {

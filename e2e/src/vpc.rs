@@ -162,8 +162,8 @@ pub(crate) fn steps(cluster: &Cluster) -> Vec<Step> {
     steps
 }
 
-/// What makes of the VPC of one description that of another, in which NICs have other addresses. The
-/// counters go on.
+/// What makes of the VPC of one description that of another, in which NICs have other addresses.
+/// The counters go on.
 pub(crate) fn change_steps(before: &Cluster, after: &Cluster) -> Vec<Step> {
     let owned = |cluster: &Cluster| -> BTreeSet<(IpAddr, Mac)> {
         let nics = cluster.nics();

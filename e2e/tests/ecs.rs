@@ -225,9 +225,9 @@ impl<'lab> Story<'lab> {
         Ok(pods)
     }
 
-    /// The cloud takes an address from under a pod. The pod is named, nobody gets the address again,
-    /// and it leaves the pool when it is free and two readings agree.
-    fn what_the_cloud_takes_is_fenced(&self, held: Running, other: &Running) -> Result<()> {
+    /// The cloud takes an address from under a pod. The pod is named, nobody gets the address
+    /// again, and it leaves the pool when it is free and two readings agree.
+    fn what_the_cloud_takes_is_fenced(&self, held: &Running, other: &Running) -> Result<()> {
         let gone = held.addresses[0];
         self.cloud.take("master", "eth0", gone)?;
         ensure!(!held.reaches(other.addresses[0])?, "the VPC enforces it at once");
@@ -257,8 +257,8 @@ impl<'lab> Story<'lab> {
         self.ensure_full("m5")
     }
 
-    /// An address that the cloud took away a moment ago, before any sync: who asks does not get it, and
-    /// who does not is dropped. Without an answer nobody waits for one.
+    /// An address that the cloud took away a moment ago, before any sync: who asks does not get it,
+    /// and who does not is dropped. Without an answer nobody waits for one.
     fn detect_metadata_asks_the_cloud(&self, other: &Running) -> Result<()> {
         let gone = self.cloud.nic("worker", "eth0")?.secondary[1];
         self.cloud.give("worker", "eth0", &[v4(200)])?;
@@ -370,7 +370,7 @@ fn a_node_of_alibabas_cloud_lives_by_its_metadata() -> Result<()> {
     let mut pods = story.pods_run()?;
     let held = pods.remove(0);
     let (other, mut later) = (&pods[1], story.what_the_cloud_adds_is_used(&pods[1])?);
-    story.what_the_cloud_takes_is_fenced(held, other)?;
+    story.what_the_cloud_takes_is_fenced(&held, other)?;
     story.detect_metadata_asks_the_cloud(&pods[0])?;
     story.metadata_may_lie(later.pop().context("m4")?, other)?;
     ensure!(

@@ -22,8 +22,8 @@ const DOCUMENT: &str = include_str!("../../docs/quickstart.md");
 /// The image that the document names.
 const THEIRS: &str = "docker.io/library/busybox";
 
-/// What a test machine needs of podman: there is no systemd, and overlay mounts do not work over the
-/// machine's own.
+/// What a test machine needs of podman: there is no systemd, and overlay mounts do not work over
+/// the machine's own.
 const CONTAINERS_CONF: &str = "[engine]\ncgroup_manager = \"cgroupfs\"\n\
     events_logger = \"file\"\nruntime = \"crun\"\n";
 const STORAGE_CONF: &str = "[storage]\ndriver = \"vfs\"\n\
