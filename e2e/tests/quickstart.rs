@@ -110,12 +110,12 @@ impl<'lab> Machine<'lab> {
 
 /// The document's commands with the lab's image: what is pulled there is loaded here.
 fn with_image(block: &str, archive: &Path) -> String {
-    let of_line = |line: &str| match line.strip_prefix("ctr image pull ") {
-        Some(_) => format!("ctr image import {}\n", archive.display()),
-        None => {
-            let latest = format!("{THEIRS}:latest");
-            format!("{}\n", line.replace(&latest, IMAGE).replace(THEIRS, IMAGE))
+    let latest = format!("{THEIRS}:latest");
+    let of_line = |line: &str| {
+        if line.starts_with("ctr image pull ") {
+            return format!("ctr image import {}\n", archive.display());
         }
+        format!("{}\n", line.replace(&latest, IMAGE).replace(THEIRS, IMAGE))
     };
     block.lines().map(of_line).collect()
 }
