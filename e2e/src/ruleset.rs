@@ -250,3 +250,28 @@ fn forbid_routing(text: &mut String) {
          iifname \"vsw*\" oifname \"vsw*\" drop\n}}\n}}"
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed;
+
+    #[test]
+    fn an_address_that_moves_leaves_the_one_nic_and_comes_to_the_other() {
+        let before = seed::cluster();
+        let mut after = before.clone();
+        let moved = after.nodes[0].nics[0].secondary.remove(0);
+        after.nodes[1].nics[0].secondary.push(moved);
+        let (old, new) = (after.nodes[0].nics[0].mac, after.nodes[1].nics[0].mac);
+        assert_eq!(
+            changes(&before, &after),
+            format!(
+                "delete element bridge vpc nic_ip {{ \"master-eth0\" . {moved} }}\n\
+                 add element bridge vpc nic_ip {{ \"worker-eth0\" . {moved} }}\n\
+                 delete element bridge vpc owner {{ {moved} : {old} }}\n\
+                 add element bridge vpc owner {{ {moved} : {new} }}\n"
+            )
+        );
+        assert_eq!(changes(&after, &after), "");
+    }
+}

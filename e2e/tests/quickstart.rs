@@ -120,6 +120,21 @@ fn with_image(block: &str, archive: &Path) -> String {
     block.lines().map(of_line).collect()
 }
 
+/// The programs are built and put in place by tests of their own.
+#[test]
+fn no_command_but_those_that_build_is_left_out() -> Result<()> {
+    let followed = ["### Alibaba Cloud or AWS", "### Bare metal", "## A network", "## podman"];
+    let mut count = blocks("## Programs")?.len() + blocks("## containerd")?.len();
+    for heading in followed {
+        count += blocks(heading)?.len();
+    }
+    ensure!(
+        DOCUMENT.matches("```sh\n").count() == count
+            && DOCUMENT.matches("```").count() == 2 * count
+    );
+    Ok(())
+}
+
 #[test]
 fn a_new_user_gets_by_the_document_alone_to_containers_of_podman_and_containerd() -> Result<()> {
     let mut cluster = seed::cluster();
