@@ -108,6 +108,12 @@ impl Options {
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
     }
+
+    /// The same with another time for [`Provider::owns`].
+    #[must_use]
+    pub fn with_question_deadline(self, question_deadline: Duration) -> Self {
+        Self { question_deadline, ..self }
+    }
 }
 
 /// A cloud that tells what it gave. It keeps its token, so that it is worth keeping.

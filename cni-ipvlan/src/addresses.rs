@@ -1,6 +1,5 @@
 //! Where the interface's addresses come from: the own pools, another plugin, or the chain so far.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use cni_ipam::Delegate;
@@ -10,6 +9,7 @@ use cni_proto::{
 
 use crate::config::Ipam;
 use crate::interrupt::Interrupt;
+use crate::objection::Objection;
 
 /// Gives the attachment its addresses, and routes. Another plugin that is asked for them is told to
 /// end when this one is.
@@ -57,21 +57,21 @@ pub(crate) fn add(
     }
 }
 
-/// Gives other addresses in place of those of an [`add()`]: one of them is busy.
+/// Gives other addresses in place of those of an [`add()`]: something speaks against one of them.
 ///
 /// # Errors
 /// Nothing is held any more. Code 11 if there are no others.
 pub(crate) fn another(
     ipam: &Ipam,
     request: &AddRequest,
-    busy: IpAddr,
-    seen: &str,
+    objection: &Objection,
 ) -> Result<AddResult, Error> {
     if *ipam == Ipam::Own {
-        return Ok(cni_ipam::another(request, busy, seen)?.to_result());
+        let Objection { address, seen, .. } = objection;
+        return Ok(cni_ipam::another(request, *address, seen)?.to_result());
     }
-    let msg = format!("address {busy} is in use: {seen}");
-    Err(after(Error::new(Code::TRY_AGAIN, msg), cancel(ipam, request)))
+    let error = Error::new(Code::TRY_AGAIN, format!("address {objection}"));
+    Err(after(error, cancel(ipam, request)))
 }
 
 /// Takes back what [`add()`] gave.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use cloud::Endpoint;
 use cni_net::{IpvlanFlag, IpvlanMode, MacAddr};
 use cni_proto::{Code, DelConfig, Dns, Error, NetworkConfig};
 use serde::Deserialize;
@@ -25,10 +26,12 @@ pub(crate) struct IpvlanConfig {
     pub(crate) ipam: Ipam,
     /// `dns`, where it says anything: it takes the place of the IPAM plugin's.
     pub(crate) dns: Option<Dns>,
-    /// `detect`: whether the segment is asked about a new address; off unless stated.
+    /// `detect`: who is asked about a new address; nobody unless stated.
     pub(crate) detect: Detection,
     /// `detectGateway`: whether a gateway that does not answer there fails an ADD.
     pub(crate) detect_gateway: bool,
+    /// `detectEndpoint`: another metadata service than the cloud's own.
+    pub(crate) detect_endpoint: Option<Endpoint>,
     /// `debug`: a line on stderr says where the time of an ADD went.
     pub(crate) debug: bool,
 }
@@ -71,6 +74,8 @@ struct Raw {
     detect: Option<String>,
     #[serde(default, rename = "detectGateway")]
     detect_gateway: Option<bool>,
+    #[serde(default, rename = "detectEndpoint")]
+    detect_endpoint: Option<String>,
     #[serde(default)]
     debug: Option<bool>,
 }
@@ -114,6 +119,7 @@ impl IpvlanConfig {
             dns: raw.dns.filter(|dns| *dns != Dns::default()),
             detect: parsed("detect", raw.detect.as_deref(), Detection::Off)?,
             detect_gateway: raw.detect_gateway == Some(true),
+            detect_endpoint: endpoint(raw.detect_endpoint.as_deref())?,
             debug: raw.debug == Some(true),
         })
     }
@@ -135,6 +141,14 @@ fn parsed<T: std::str::FromStr<Err: fmt::Display>>(
             Error::new(Code::INVALID_CONFIG, format!("{field} {text:?}: {error}"))
         }),
     }
+}
+
+/// What it refuses is named by its error.
+fn endpoint(text: Option<&str>) -> Result<Option<Endpoint>, Error> {
+    let text = text.filter(|text| !text.is_empty());
+    text.map(str::parse).transpose().map_err(|error: cloud::Error| {
+        Error::new(Code::INVALID_CONFIG, format!("detectEndpoint: {error}"))
+    })
 }
 
 impl Ipam {
@@ -211,6 +225,7 @@ mod tests {
                 dns: None,
                 detect: Detection::Off,
                 detect_gateway: false,
+                detect_endpoint: None,
                 debug: false,
             }
         );
@@ -225,6 +240,7 @@ mod tests {
         let read = config(
             r#","master":["ens6","eth1","00:16:3E:0A:00:07"],"mode":"l3s","flag":"private",
                "mtu":1400,"LinkInContainer":true,"debug":true,"ipam":{"type":"static"},
+               "detect":"metadata","detectEndpoint":"http://127.0.0.1:81",
                "dns":{"nameservers":["10.0.0.2"]}"#,
         )
         .unwrap();
@@ -233,6 +249,11 @@ mod tests {
         assert_eq!((read.mode, read.flag), (IpvlanMode::L3s, IpvlanFlag::Private));
         assert_eq!((read.mtu, read.link_in_container), (Some(1400), true));
         assert!(read.debug);
+        let endpoint = read.detect_endpoint.map(|endpoint| endpoint.to_string());
+        assert_eq!(
+            (read.detect, endpoint.as_deref()),
+            (Detection::Metadata, Some("http://127.0.0.1:81"))
+        );
         assert_eq!(read.ipam, Ipam::Delegated("static".into()));
         assert_eq!(read.dns.unwrap().nameservers, ["10.0.0.2"]);
         assert_eq!(config(r#","master":"eth0""#).unwrap().masters, [name("eth0")]);
@@ -249,6 +270,11 @@ mod tests {
                 r#"flag "open": `open` is not an ipvlan flag: use bridge, private or vepa"#,
             ),
             (r#","mtu":-1"#, "mtu"),
+            (r#","detect":"ping""#, r#"detect "ping": it must be off, auto, arp or metadata"#),
+            (
+                r#","detectEndpoint":"http://metadata""#,
+                r#"detectEndpoint: endpoint "http://metadata": it must be http:// and an address"#,
+            ),
         ] {
             let error = config(fields).unwrap_err();
             assert_eq!(error.code, Code::INVALID_CONFIG, "{error}");

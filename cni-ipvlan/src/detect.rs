@@ -18,7 +18,7 @@ use crate::fingerprint::{self, Kind};
 /// How long all questions of one ADD may take; what is done between them does not count.
 const BUDGET: Duration = Duration::from_millis(200);
 
-/// Whether the segment is asked.
+/// Who is asked: the segment, the cloud, or nobody.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Detection {
     /// No: the cloud, or whoever wrote the pools, vouches for the addresses.
@@ -28,6 +28,8 @@ pub(crate) enum Detection {
     Auto,
     /// Always; what a proxy answers says nothing then.
     Arp,
+    /// The cloud, by its metadata, whether the address is still for this NIC.
+    Metadata,
 }
 
 impl FromStr for Detection {
@@ -38,6 +40,7 @@ impl FromStr for Detection {
             "off" => Ok(Self::Off),
             "auto" => Ok(Self::Auto),
             "arp" => Ok(Self::Arp),
+            "metadata" => Ok(Self::Metadata),
             _ => Err(UnknownDetection),
         }
     }
@@ -45,7 +48,7 @@ impl FromStr for Detection {
 
 /// The text is no way to detect.
 #[derive(Debug, thiserror::Error)]
-#[error("it must be off, auto or arp")]
+#[error("it must be off, auto, arp or metadata")]
 pub(crate) struct UnknownDetection;
 
 /// The segment of a NIC, for one ADD.
@@ -69,7 +72,8 @@ impl<'a> Detector<'a> {
         outside: &mut Netlink,
         of_master: &'a Netns,
     ) -> Result<Option<Self>, Error> {
-        if config.detect == Detection::Off && !config.detect_gateway {
+        let asks_nobody = matches!(config.detect, Detection::Off | Detection::Metadata);
+        if asks_nobody && !config.detect_gateway {
             return Ok(None);
         }
         let segment = of_master.run(|| Segment::open(master))??;
@@ -109,7 +113,7 @@ impl<'a> Detector<'a> {
         let mut required = gateways.clone();
         required.retain(|gateway| self.must_have_gateway && !proxied(gateway));
         match self.detection {
-            Detection::Off => targets.clear(),
+            Detection::Off | Detection::Metadata => targets.clear(),
             Detection::Auto => targets.retain(|target| !proxied(target)),
             Detection::Arp => {}
         }

@@ -18,6 +18,8 @@ mod fingerprint;
 mod interrupt;
 mod link;
 mod master;
+mod objection;
+mod ownership;
 mod place;
 mod plan;
 mod plugin;

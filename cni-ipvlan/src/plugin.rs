@@ -12,10 +12,9 @@ use crate::addresses;
 use crate::apply::{Failed, Made, Site, Why, apply};
 use crate::check::{Found, differences};
 use crate::config::{Ipam, IpvlanConfig, is_debug};
-use crate::conflict::{Conflict, Finding};
-use crate::detect::Detector;
 use crate::interrupt::Interrupt;
 use crate::link::{IPVLAN, remove};
+use crate::objection::{Inquiry, Objection};
 use crate::place;
 use crate::plan::{chosen_index, plan, temporary_name};
 use crate::stopwatch::Stopwatch;
@@ -166,22 +165,20 @@ fn attach(
     let container = request.container.as_str();
     let (index, temporary) = (chosen_index(container, ifname), temporary_name(container, ifname));
     let (mut patience, mut busy) = (FIRST_PATIENCE, 0);
-    let mut detector = detector(config, &master, &mut outside, of_master);
+    let mut inquiry = Inquiry::open(config, &master, &mut outside, of_master);
     loop {
-        if let Some(detector) = &mut detector {
-            let found = find(detector, &given, &master);
+        if inquiry.asks() {
+            let found = inquiry.objection(&given);
             stopwatch.end("detect");
             let found = found.map_err(|error| take_back(config, request, error, Vec::new()))?;
-            if let Some(conflict) = found {
-                let (address, seen) = (conflict.address, conflict.to_string());
-                warn_of_conflict(address, &seen);
-                given = addresses::another(&config.ipam, request, address, &seen)
-                    .map_err(|error| in_use(error, address, &seen))?;
+            if let Some(objection) = found {
+                warn_of(&objection);
+                given = addresses::another(&config.ipam, request, &objection)
+                    .map_err(|error| explained(error, &objection))?;
                 stopwatch.end("ipam");
                 busy += 1;
-                if detector.is_over() || busy > MOST_BUSY {
-                    let msg = format!("address {address} is in use: {seen}");
-                    let error = Error::new(Code::TRY_AGAIN, msg);
+                if inquiry.is_over() || busy > MOST_BUSY {
+                    let error = Error::new(Code::TRY_AGAIN, format!("address {objection}"));
                     return Err(take_back(config, request, error, Vec::new()));
                 }
                 continue;
@@ -202,10 +199,10 @@ fn attach(
             Err(Failed { why: Why::Busy(address, _), left })
                 if left.is_empty() && busy < MOST_BUSY =>
             {
-                let seen = place::of(address);
-                warn_of_conflict(address, &seen);
-                given = addresses::another(&config.ipam, request, address, &seen)
-                    .map_err(|error| in_use(error, address, &seen))?;
+                let objection = Objection::in_use(address, place::of(address));
+                warn_of(&objection);
+                given = addresses::another(&config.ipam, request, &objection)
+                    .map_err(|error| explained(error, &objection))?;
                 (patience, busy) = (PATIENCE, busy + 1);
                 stopwatch.end("ipam");
             }
@@ -219,42 +216,6 @@ fn attach(
                 let left = left.iter().map(ToString::to_string).collect();
                 return Err(take_back(config, request, of_why(why), left));
             }
-        }
-    }
-}
-
-/// What asks the segment, where the configuration wants that. One that cannot be opened asks
-/// nobody.
-fn detector<'a>(
-    config: &IpvlanConfig,
-    master: &'a Link,
-    outside: &mut Netlink,
-    of_master: &'a Netns,
-) -> Option<Detector<'a>> {
-    let opened = Detector::open(config, master, outside, of_master);
-    opened.unwrap_or_else(|error| {
-        warn(&error.to_string());
-        None
-    })
-}
-
-/// Who else has one of the addresses. A segment that cannot be asked says nothing.
-fn find(
-    detector: &mut Detector<'_>,
-    given: &AddResult,
-    master: &Link,
-) -> Result<Option<Conflict>, Error> {
-    match detector.find(given) {
-        Ok(Finding::Free) => Ok(None),
-        Ok(Finding::Conflict(conflict)) => Ok(Some(conflict)),
-        Ok(Finding::NoGateway(gateway)) => {
-            let name = &master.name;
-            let msg = format!("gateway {gateway} does not answer on {name}: see detectGateway");
-            Err(Error::new(Code::TRY_AGAIN, msg))
-        }
-        Err(error) => {
-            warn(&error.to_string());
-            Ok(None)
         }
     }
 }
@@ -297,11 +258,12 @@ fn of_why(why: Why) -> Error {
     }
 }
 
-fn in_use(error: Error, address: std::net::IpAddr, seen: &str) -> Error {
+fn explained(error: Error, objection: &Objection) -> Error {
+    let Objection { address, what, seen } = objection;
     if error.msg.contains(&address.to_string()) {
         return error;
     }
-    let details = format!("{address} is free in the pools, but in use: {seen}; {}", error.details);
+    let details = format!("{address} is free in the pools, but {what}: {seen}; {}", error.details);
     error.with_details(details.trim_end_matches("; ").to_owned())
 }
 
@@ -389,9 +351,9 @@ pub(crate) fn warn(text: &str) {
 }
 
 /// Somebody else has an address that was about to be given.
-fn warn_of_conflict(address: std::net::IpAddr, seen: &str) {
-    let event = "conflict";
-    tracing::warn!(target: NAME, event, address = %address, "{address} is in use: {seen}");
+fn warn_of(objection: &Objection) {
+    let (event, address) = ("conflict", objection.address);
+    tracing::warn!(target: NAME, event, address = %address, "{objection}");
 }
 
 /// For who asked for it, on stderr alone.

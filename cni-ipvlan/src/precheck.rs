@@ -104,6 +104,7 @@ pub(crate) mod tests {
             dns: None,
             detect: crate::detect::Detection::Off,
             detect_gateway: false,
+            detect_endpoint: None,
             debug: false,
         }
     }

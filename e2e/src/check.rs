@@ -30,8 +30,11 @@ impl Cluster {
             address_of(&what, vswitch.gateway, vswitch.subnet)?;
             once(&mut addresses, &vswitch.gateway)?;
             if let Some(ipv6) = vswitch.ipv6 {
-                ipv6_address_of(&what, ipv6.gateway, Some(ipv6))?;
-                once(&mut addresses, &ipv6.gateway)?;
+                // A link-local one is a router's in any subnet.
+                if !matches!(ipv6.gateway, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
+                    ipv6_address_of(&what, ipv6.gateway, Some(ipv6))?;
+                    once(&mut addresses, &ipv6.gateway)?;
+                }
             }
         }
         for node in &self.nodes {

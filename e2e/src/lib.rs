@@ -33,6 +33,7 @@ mod check;
 pub mod conformance;
 pub mod deployment;
 mod description;
+pub mod ecs;
 pub mod ipam;
 mod ipamctl;
 pub mod kube_proxy;

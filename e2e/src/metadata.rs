@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -182,9 +182,10 @@ impl State {
         }
     }
 
-    /// Status and body for a request; `None` hangs up.
+    /// Status and body for a request of this machine; `None` hangs up.
     fn answer(
         &mut self,
+        peer: IpAddr,
         method: &str,
         path: &str,
         headers: &[(String, String)],
@@ -238,7 +239,7 @@ impl State {
         let replaced = self.mischief.files.iter().find(|(end, _)| path.ends_with(end.as_str()));
         let text = match replaced {
             Some((_, text)) => text.clone(),
-            None => self.file(path),
+            None => self.file(peer, path),
         };
         Some(match text {
             Some(text) => (200, text),
@@ -246,8 +247,16 @@ impl State {
         })
     }
 
-    fn file(&self, path: &str) -> Option<String> {
-        let first = self.told.first()?;
+    /// What the machine that has this address is told. Whoever has none that the cloud gave, as on
+    /// the loopback interface, is told of all NICs.
+    fn told(&self, peer: IpAddr) -> Vec<&MetadataNic> {
+        let own = self.told.iter().find(|nic| nic.has(peer)).map(|nic| &nic.node);
+        self.told.iter().filter(|nic| own.is_none_or(|node| nic.node == *node)).collect()
+    }
+
+    fn file(&self, peer: IpAddr, path: &str) -> Option<String> {
+        let told = self.told(peer);
+        let first = told.first()?;
         match (path, self.dialect) {
             ("mac", _) => return Some(first.mac.to_string()),
             ("instance-id", _) => return Some("i-0123456789abcdef0".to_owned()),
@@ -257,11 +266,11 @@ impl State {
         }
         let path = path.strip_prefix("network/interfaces/macs/")?;
         if path.is_empty() {
-            let macs: Vec<String> = self.told.iter().map(|nic| format!("{}/", nic.mac)).collect();
+            let macs: Vec<String> = told.iter().map(|nic| format!("{}/", nic.mac)).collect();
             return Some(macs.join("\n"));
         }
         let (mac, name) = path.split_once('/')?;
-        let nic = self.told.iter().find(|nic| nic.mac.to_string() == mac)?;
+        let nic = told.iter().find(|nic| nic.mac.to_string() == mac)?;
         nic.files(self.dialect).remove(name)
     }
 }
@@ -283,9 +292,10 @@ fn converse(stream: &TcpStream, state: &Mutex<State>) -> Result<()> {
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         headers.push((name.to_lowercase(), value.trim().to_owned()));
     }
+    let peer = stream.peer_addr()?.ip();
     let answer = {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.answer(method, path, &headers)
+        state.answer(peer, method, path, &headers)
     };
     let Some((status, body)) = answer else { return Ok(()) };
     let mut text = format!("HTTP/1.1 {status} Status\r\nContent-Type: text/plain\r\n");

@@ -2,6 +2,7 @@
 //!
 //! It is loaded in the bridge family, in front of the forwarding decision of the VPC's bridges.
 
+use std::collections::BTreeSet;
 use std::fmt::{Display, Write as _};
 use std::net::IpAddr;
 
@@ -68,6 +69,42 @@ pub(crate) fn of(cluster: &Cluster) -> String {
     text
 }
 
+/// What makes of the ruleset of one description that of another, in which NICs have other
+/// addresses.
+pub(crate) fn changes(before: &Cluster, after: &Cluster) -> String {
+    let mut text = String::new();
+    for (digit, _) in FAMILIES {
+        let ((addresses, owners), (later_addresses, later_owners)) =
+            (owned(before, digit), owned(after, digit));
+        for (name, had, has) in [
+            (format!("nic_ip{digit}"), addresses, later_addresses),
+            (format!("owner{digit}"), owners, later_owners),
+        ] {
+            for (verb, elements) in [("delete", &had - &has), ("add", &has - &had)] {
+                for element in elements {
+                    let _ = writeln!(text, "{verb} element bridge {TABLE} {name} {{ {element} }}");
+                }
+            }
+        }
+    }
+    text
+}
+
+/// What the names of a family's sets end with, and the type of its addresses.
+const FAMILIES: [(&str, &str); 2] = [("", "ipv4_addr"), ("6", "ipv6_addr")];
+
+/// The elements of a family's `nic_ip` and `owner`.
+fn owned(cluster: &Cluster, digit: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut addresses, mut owners) = (BTreeSet::new(), BTreeSet::new());
+    for (node, nic) in cluster.nics() {
+        for address in nic.addresses().filter(|it| it.is_ipv6() == (digit == "6")) {
+            addresses.insert(format!("\"{}\" . {address}", port(node, nic)));
+            owners.insert(format!("{address} : {}", nic.mac));
+        }
+    }
+    (addresses, owners)
+}
+
 fn declare(text: &mut String, cluster: &Cluster) {
     let ports: Vec<_> = cluster.nics().map(|(node, nic)| port(node, nic)).collect();
     for counter in [UNKNOWN_DESTINATION, BROADCAST, NOT_ROUTED] {
@@ -83,19 +120,13 @@ fn declare(text: &mut String, cluster: &Cluster) {
     }
     let macs = cluster.nics().map(|(node, nic)| format!("\"{}\" . {}", port(node, nic), nic.mac));
     set(text, "set nic_mac { type ifname . ether_addr;", macs);
-    for (digit, kind) in [("", "ipv4_addr"), ("6", "ipv6_addr")] {
+    for (digit, kind) in FAMILIES {
         let here = |address: &IpAddr| address.is_ipv6() == (digit == "6");
-        let owned = || {
-            let nics = cluster.nics().map(|(node, nic)| (port(node, nic), nic));
-            nics.flat_map(|(port, nic)| nic.addresses().map(move |it| (it, port.clone(), nic.mac)))
-                .filter(|(address, _, _)| here(address))
-        };
-        let addresses = owned().map(|(address, port, _)| format!("\"{port}\" . {address}"));
-        set(text, &format!("set nic_ip{digit} {{ type ifname . {kind};"), addresses);
-        let owners = owned().map(|(address, _, mac)| format!("{address} : {mac}"));
-        set(text, &format!("map owner{digit} {{ type {kind} : ether_addr;"), owners);
-        let gateways = subnets(cluster).map(|(_, gateway)| gateway).filter(here);
-        set(text, &format!("set gateway{digit} {{ type {kind};"), gateways);
+        let (addresses, owners) = owned(cluster, digit);
+        set(text, &format!("set nic_ip{digit} {{ type ifname . {kind};"), addresses.iter());
+        set(text, &format!("map owner{digit} {{ type {kind} : ether_addr;"), owners.iter());
+        let gateways: BTreeSet<_> = subnets(cluster).map(|(_, it)| it).filter(here).collect();
+        set(text, &format!("set gateway{digit} {{ type {kind};"), gateways.iter());
         let subnets = subnets(cluster).filter(|(_, gateway)| here(gateway));
         let subnets = subnets.map(|(subnet, _)| subnet);
         set(text, &format!("set vswitch{digit} {{ type {kind}; flags interval;"), subnets);
@@ -218,4 +249,29 @@ fn forbid_routing(text: &mut String) {
          type filter hook forward priority filter\n\
          iifname \"vsw*\" oifname \"vsw*\" drop\n}}\n}}"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed;
+
+    #[test]
+    fn an_address_that_moves_leaves_the_one_nic_and_comes_to_the_other() {
+        let before = seed::cluster();
+        let mut after = before.clone();
+        let moved = after.nodes[0].nics[0].secondary.remove(0);
+        after.nodes[1].nics[0].secondary.push(moved);
+        let (old, new) = (after.nodes[0].nics[0].mac, after.nodes[1].nics[0].mac);
+        assert_eq!(
+            changes(&before, &after),
+            format!(
+                "delete element bridge vpc nic_ip {{ \"master-eth0\" . {moved} }}\n\
+                 add element bridge vpc nic_ip {{ \"worker-eth0\" . {moved} }}\n\
+                 delete element bridge vpc owner {{ {moved} : {old} }}\n\
+                 add element bridge vpc owner {{ {moved} : {new} }}\n"
+            )
+        );
+        assert_eq!(changes(&after, &after), "");
+    }
 }

@@ -5,7 +5,7 @@
 //! frame to the NIC that owns its destination. With resolved ARP there is a learning bridge per
 //! `VSwitch`, and the bridge device is the gateway.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use anyhow::{Context, Result};
@@ -162,6 +162,34 @@ pub(crate) fn steps(cluster: &Cluster) -> Vec<Step> {
     steps
 }
 
+/// What makes of the VPC of one description that of another, in which NICs have other addresses.
+/// The counters go on.
+pub(crate) fn change_steps(before: &Cluster, after: &Cluster) -> Vec<Step> {
+    let owned = |cluster: &Cluster| -> BTreeSet<(IpAddr, Mac)> {
+        let nics = cluster.nics();
+        nics.flat_map(|(_, nic)| nic.addresses().map(|it| (it, nic.mac))).collect()
+    };
+    let (had, has) = (owned(before), owned(after));
+    let mut ip = Vec::new();
+    for (address, _) in had.difference(&has) {
+        ip.push(format!("neigh del {address} dev {BRIDGE}"));
+        if address.is_ipv6() {
+            ip.push(format!("neigh del proxy {address} dev {BRIDGE}"));
+        }
+    }
+    ip.extend(has.difference(&had).flat_map(|(address, mac)| answers(*address, *mac)));
+    vec![Step::Ip(ip), Step::Nft(ruleset::changes(before, after))]
+}
+
+/// Where frames to an address go and, for IPv6, who answers for it.
+fn answers(address: IpAddr, mac: Mac) -> Vec<String> {
+    let mut lines = vec![format!("neigh add {address} lladdr {mac} dev {BRIDGE} nud permanent")];
+    if address.is_ipv6() {
+        lines.push(format!("neigh add proxy {address} dev {BRIDGE}"));
+    }
+    lines
+}
+
 /// The gateways' IPv6 addresses and, with proxied ARP, the answers for every NIC's.
 fn ipv6_steps(cluster: &Cluster) -> Vec<Step> {
     let proxied = matches!(cluster.cloud.arp, Arp::Proxied { .. });
@@ -177,15 +205,25 @@ fn ipv6_steps(cluster: &Cluster) -> Vec<Step> {
             sysctls.insert(format!("ipv6/conf/{name}/proxy_ndp"), "1");
             sysctls.insert(format!("ipv6/neigh/{name}/proxy_delay"), "0");
         }
-        ip.push(format!("address add {gateway}/{} dev {name} nodad", subnet.prefix_len()));
+        let line = format!("address add {gateway}/{} dev {name} nodad", subnet.prefix_len());
+        // Routers may have one and the same link-local address in several subnets (AWS).
+        if !ip.contains(&line) {
+            ip.push(line);
+        }
+        if gateway_is_link_local(gateway) {
+            ip.push(format!("route add {subnet} dev {name}"));
+        }
     }
     let addresses = cluster.nics().flat_map(|(_, nic)| nic.ipv6.iter().map(move |it| (it, nic)));
     for (address, nic) in addresses.filter(|_| proxied) {
-        ip.push(format!("neigh add {address} lladdr {} dev {BRIDGE} nud permanent", nic.mac));
-        ip.push(format!("neigh add proxy {address} dev {BRIDGE}"));
+        ip.extend(answers(*address, nic.mac));
     }
     let sysctls = sysctls.into_iter().map(|(path, value)| Step::sysctl(path, value));
     sysctls.chain([Step::Ip(ip)]).collect()
+}
+
+fn gateway_is_link_local(gateway: IpAddr) -> bool {
+    matches!(gateway, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
 const BRIDGE: &str = "vpc";
@@ -233,16 +271,13 @@ fn bridges(cluster: &Cluster) -> Vec<String> {
 /// The ports neither learn nor flood, and the VPC's own stack asks nobody for an address.
 fn owners(cluster: &Cluster) -> Vec<String> {
     let quiet = "type bridge_slave learning off flood off mcast_flood off bcast_flood off";
-    let neighbour = |address: IpAddr, mac: Mac| {
-        format!("neigh add {address} lladdr {mac} dev {BRIDGE} nud permanent")
-    };
     let ports =
         cluster.nics().map(|(node, nic)| format!("link set dev {} {quiet}", port(node, nic)));
     let neighbours = cluster
         .nics()
         .flat_map(|(_, nic)| nic.addresses().map(move |address| (address, nic.mac)))
         .filter(|(address, _)| address.is_ipv4())
-        .map(|(address, mac)| neighbour(address, mac));
+        .flat_map(|(address, mac)| answers(address, mac));
     ports.chain(neighbours).collect()
 }
 

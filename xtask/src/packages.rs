@@ -225,7 +225,7 @@ mod tests {
     fn every_program_that_the_tests_start_is_in_a_package() {
         // Debian's essential packages are never missing.
         let essential =
-            ["bash", "chmod", "mkfifo", "sha256sum", "sleep", "tar", "timeout", "unshare"];
+            ["bash", "chmod", "env", "mkfifo", "sha256sum", "sleep", "tar", "timeout", "unshare"];
         let packages = [
             ("/usr/lib/cni/host-local", "containernetworking-plugins"),
             ("arping", "iputils-arping"),

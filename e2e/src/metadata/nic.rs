@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::{Result, bail, ensure};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::description::Cluster;
+use crate::description::{Cluster, NicSpec};
 use crate::mac::Mac;
 
 /// Whose service it is.
@@ -18,9 +18,29 @@ pub enum Dialect {
     Aws,
 }
 
+impl Dialect {
+    /// Where the service is on every machine of this cloud.
+    pub fn address(self) -> IpAddr {
+        match self {
+            Self::Alibaba => IpAddr::from([100, 100, 100, 200]),
+            Self::Aws => IpAddr::from([169, 254, 169, 254]),
+        }
+    }
+
+    /// What the firmware of this cloud's machines says about their maker.
+    pub fn vendor(self) -> &'static str {
+        match self {
+            Self::Alibaba => "Alibaba Cloud",
+            Self::Aws => "Amazon EC2",
+        }
+    }
+}
+
 /// What the cloud gave to one NIC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetadataNic {
+    /// Whose it is: a machine is told of its own NICs alone.
+    pub node: String,
     /// Its MAC.
     pub mac: Mac,
     /// The cloud's name of it.
@@ -47,6 +67,7 @@ impl MetadataNic {
     /// A NIC with IPv4 addresses alone.
     pub fn new(mac: Mac, primary: Ipv4Addr, subnet: Ipv4Net, gateway: Ipv4Addr) -> Self {
         Self {
+            node: String::new(),
             mac,
             id: format!("eni-{}", mac.to_string().replace(':', "")),
             primary,
@@ -66,25 +87,49 @@ impl MetadataNic {
     ///
     /// There is no such node, or a primary address is not of IPv4.
     pub fn of_node(cluster: &Cluster, node: &str) -> Result<Vec<Self>> {
-        let mut nics = Vec::new();
-        for (_, nic) in cluster.nics().filter(|(owner, _)| owner.name == node) {
+        let mut nics = Self::of_cluster(cluster)?;
+        nics.retain(|nic| nic.node == node);
+        ensure!(!nics.is_empty(), "no node {node:?}");
+        Ok(nics)
+    }
+
+    /// What the lab's cloud gave to all of its NICs.
+    ///
+    /// # Errors
+    ///
+    /// A NIC names no `VSwitch`.
+    pub fn of_cluster(cluster: &Cluster) -> Result<Vec<Self>> {
+        let told = |nic: &NicSpec| -> Result<Self> {
             let vswitch = cluster.vswitch(&nic.vswitch)?;
             let (IpAddr::V4(primary), IpNet::V4(subnet), IpAddr::V4(gateway)) =
                 (nic.primary, vswitch.subnet, vswitch.gateway)
             else {
-                bail!("NIC {} of {node} is not of IPv4", nic.name);
+                bail!("NIC {} is not of IPv4", nic.mac);
             };
             let mut told = Self::new(nic.mac, primary, subnet, gateway);
-            for address in &nic.secondary {
+            for address in nic.secondary.iter().chain(&nic.ipv6) {
                 match address {
                     IpAddr::V4(v4) => told.secondary.push(*v4),
                     IpAddr::V6(v6) => told.ipv6.push(*v6),
                 }
             }
-            nics.push(told);
+            if let Some(ipv6) = vswitch.ipv6
+                && let (IpNet::V6(subnet), IpAddr::V6(gateway)) = (ipv6.subnet, ipv6.gateway)
+            {
+                (told.subnet_v6, told.gateway_v6) = (Some(subnet), Some(gateway));
+            }
+            Ok(told)
+        };
+        let nics = cluster.nics();
+        nics.map(|(node, nic)| Ok(Self { node: node.name.clone(), ..told(nic)? })).collect()
+    }
+
+    /// Whether it has this address.
+    pub(super) fn has(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(v4) => self.primary == v4 || self.secondary.contains(&v4),
+            IpAddr::V6(v6) => self.ipv6.contains(&v6),
         }
-        ensure!(!nics.is_empty(), "no node {node:?}");
-        Ok(nics)
     }
 
     /// The files of its folder.

@@ -34,6 +34,16 @@ impl<'boot> Containerd<'boot> {
     ///
     /// It does not start; the error has the end of its log.
     pub fn start(boot: &'boot Boot<'_>, networks: u8) -> Result<Self> {
+        let networks = format!("max_conf_num = {networks}");
+        Self::start_configured(boot, &EXAMPLE.replace("max_conf_num = 1", &networks))
+    }
+
+    /// The same with this configuration, to which is added what only a test machine needs.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn start_configured(boot: &'boot Boot<'_>, conf: &str) -> Result<Self> {
         // Overlay mounts do not work over the test machine's own, the other snapshotters not at
         // all; and there is no registry.
         let conf = format!(
@@ -41,12 +51,11 @@ impl<'boot> Containerd<'boot> {
              \"io.containerd.snapshotter.v1.btrfs\", \
              \"io.containerd.snapshotter.v1.devmapper\", \
              \"io.containerd.snapshotter.v1.zfs\"]\n\
-             {}\n\
+             {conf}\n\
              [plugins.\"io.containerd.grpc.v1.cri\"]\n\
              sandbox_image = \"{IMAGE}\"\n\
              [plugins.\"io.containerd.grpc.v1.cri\".containerd]\n\
-             snapshotter = \"native\"\n",
-            EXAMPLE.replace("max_conf_num = 1", &format!("max_conf_num = {networks}"))
+             snapshotter = \"native\"\n"
         );
         fs::write(boot.path(CONF), conf)?;
         let log = File::options().create(true).append(true).open(boot.disk().path().join("log"))?;

@@ -21,7 +21,7 @@ const BUSYBOX: &str = "/usr/bin/busybox";
 const APPLETS: [&str; 7] = ["cat", "ip", "nc", "ping", "sh", "sleep", "true"];
 
 /// An archive as `docker save` writes it, which podman loads and containerd imports: one layer,
-/// with an entry point that does nothing, as of a pod's pause container.
+/// with a command that does nothing, as of a pod's pause container.
 #[derive(Debug)]
 pub struct Image {
     folder: TempDir,
@@ -46,7 +46,7 @@ impl Image {
         let config = json!({
             "architecture": "amd64",
             "os": "linux",
-            "config": { "Entrypoint": ["/bin/sleep", "1000000"], "Env": ["PATH=/bin"] },
+            "config": { "Cmd": ["/bin/sleep", "1000000"], "Env": ["PATH=/bin"] },
             "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
             "history": [{ "created_by": "busybox" }],
         });

@@ -35,11 +35,13 @@ mod tests {
     #[test]
     fn the_document_has_the_examples_as_they_are() {
         let document = include_str!("../../../docs/runtimes.md");
+        let quickstart = include_str!("../../../docs/quickstart.md");
         for example in [
             include_str!("../../../examples/containerd.toml"),
             include_str!("../../../examples/containers.conf"),
         ] {
             assert!(document.contains(&format!("```toml\n{example}```")), "{example}");
+            assert!(quickstart.contains(&format!("<<'EOP'\n{example}EOP\n")), "{example}");
         }
     }
 }
