@@ -50,7 +50,7 @@ pub(crate) fn run(store: &Store, options: &Doctor, out: &mut dyn Write) -> Resul
     let findings = judge::judge(&examine::examine(store, options));
     match options.output {
         Some(Format::Json) => {
-            writeln!(out, "{}", serde_json::to_string_pretty(&object(&findings))?)?
+            writeln!(out, "{}", serde_json::to_string_pretty(&object(&findings))?)?;
         }
         Some(Format::Yaml) => write!(out, "{}", serde_saphyr::to_string(&object(&findings))?)?,
         Some(Format::Wide) | None => list(&findings, out)?,

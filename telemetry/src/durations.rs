@@ -212,31 +212,7 @@ impl Durations {
         let Some(place) = slot_of(plugin, verb, failure.is_some()) else { return Ok(()) };
         let file = self.open(OFlags::RDWR)?;
         self.lock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        self.add(&file, place, failure, took).map_err(|source| self.io(source))
-    }
-
-    fn add(
-        &self,
-        file: &File,
-        place: usize,
-        failure: Option<Failure>,
-        took: Duration,
-    ) -> io::Result<()> {
-        if !is_ours(file)? {
-            file.set_len(0)?;
-            file.set_len(LENGTH)?;
-            file.write_all_at(MAGIC, 0)?;
-        }
-        let at = offset(place);
-        let mut slot = Slot::read(file, at)?;
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let bucket = BUCKETS_NANOS.partition_point(|bound| *bound < nanos);
-        slot.sum_nanos = slot.sum_nanos.saturating_add(nanos);
-        slot.buckets[bucket] += 1;
-        if let Some(failure) = failure {
-            slot.failures[failure as usize] += 1;
-        }
-        file.write_all_at(&slot.bytes(), at)
+        add(&file, place, failure, took).map_err(|source| self.io(source))
     }
 
     /// Everything that was counted, what never happened left out.
@@ -246,28 +222,7 @@ impl Durations {
     pub fn read(&self) -> Result<Vec<Measured>, DurationsError> {
         let file = self.open(OFlags::RDONLY)?;
         self.lock(&file, FlockOperation::NonBlockingLockShared)?;
-        self.read_all(&file).map_err(|source| self.io(source))
-    }
-
-    fn read_all(&self, file: &File) -> io::Result<Vec<Measured>> {
-        let mut all = Vec::new();
-        if !is_ours(file)? {
-            return Ok(all);
-        }
-        for plugin in PLUGINS {
-            for verb in VERBS {
-                for failed in [false, true] {
-                    let place = slot_of(plugin, verb, failed).unwrap_or_default();
-                    let Slot { sum_nanos, buckets, failures } = Slot::read(file, offset(place))?;
-                    if buckets.iter().any(|count| *count > 0) {
-                        let measured =
-                            Measured { plugin, verb, failed, sum_nanos, buckets, failures };
-                        all.push(measured);
-                    }
-                }
-            }
-        }
-        Ok(all)
+        read_all(&file).map_err(|source| self.io(source))
     }
 
     fn open(&self, flags: OFlags) -> Result<File, DurationsError> {
@@ -322,6 +277,44 @@ fn slot_of(plugin: &str, verb: Verb, failed: bool) -> Option<usize> {
 
 fn offset(place: usize) -> u64 {
     (SLOT * (1 + place)) as u64
+}
+
+fn add(file: &File, place: usize, failure: Option<Failure>, took: Duration) -> io::Result<()> {
+    if !is_ours(file)? {
+        file.set_len(0)?;
+        file.set_len(LENGTH)?;
+        file.write_all_at(MAGIC, 0)?;
+    }
+    let at = offset(place);
+    let mut slot = Slot::read(file, at)?;
+    let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+    let bucket = BUCKETS_NANOS.partition_point(|bound| *bound < nanos);
+    slot.sum_nanos = slot.sum_nanos.saturating_add(nanos);
+    slot.buckets[bucket] += 1;
+    if let Some(failure) = failure {
+        slot.failures[failure as usize] += 1;
+    }
+    file.write_all_at(&slot.bytes(), at)
+}
+
+fn read_all(file: &File) -> io::Result<Vec<Measured>> {
+    let mut all = Vec::new();
+    if !is_ours(file)? {
+        return Ok(all);
+    }
+    for plugin in PLUGINS {
+        for verb in VERBS {
+            for failed in [false, true] {
+                let place = slot_of(plugin, verb, failed).unwrap_or_default();
+                let Slot { sum_nanos, buckets, failures } = Slot::read(file, offset(place))?;
+                if buckets.iter().any(|count| *count > 0) {
+                    let measured = Measured { plugin, verb, failed, sum_nanos, buckets, failures };
+                    all.push(measured);
+                }
+            }
+        }
+    }
+    Ok(all)
 }
 
 fn is_ours(file: &File) -> io::Result<bool> {

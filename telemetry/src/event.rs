@@ -1,5 +1,6 @@
 //! What happened, before it is a line.
 
+use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use crate::settings::LevelName;
@@ -33,8 +34,9 @@ const LONGEST_TEXT: usize = 8 << 10;
 pub(crate) fn bounded(mut text: String) -> String {
     if text.len() > LONGEST_TEXT {
         let whole = text.len();
-        text.truncate(text.floor_char_boundary(LONGEST_TEXT));
-        text.push_str(&format!("… ({whole} bytes)"));
+        let end = (0..=LONGEST_TEXT).rev().find(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or_default());
+        let _ = write!(text, "… ({whole} bytes)");
     }
     text
 }

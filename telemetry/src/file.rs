@@ -84,7 +84,7 @@ fn rotate(directory: &Directory, name: &OsStr, settings: &LogFile, seen: &File) 
         let oldest = oldest.map_or(0, |it| i64::try_from(it.as_secs()).unwrap_or(i64::MAX));
         for number in (2..=end).rev() {
             let found = statat(at, numbered(number), AtFlags::SYMLINK_NOFOLLOW)?;
-            if i64::try_from(found.st_mtime).unwrap_or(i64::MAX) < oldest {
+            if found.st_mtime < oldest {
                 unlinkat(at, numbered(number), AtFlags::empty())?;
             }
         }

@@ -18,7 +18,7 @@ pub(super) struct Examined {
     pub(super) networkd: Option<Networkd>,
     /// `.link` files that give NICs another MAC than theirs.
     pub(super) random_mac_files: Vec<PathBuf>,
-    /// NetworkManager, if it runs: whether it leaves veths alone.
+    /// `NetworkManager`, if it runs: whether it leaves veths alone.
     pub(super) network_manager_spares_veths: Option<bool>,
     /// The version of this program.
     pub(super) own_version: &'static str,

@@ -107,121 +107,119 @@ fn readable(found: &mut Examined) -> &mut Database {
     found.database.as_mut().unwrap().as_mut().unwrap()
 }
 
+/// Each with how its finding begins, and what is in its remedy.
+const PROBLEMS: &[(Change, &str, &str)] = &[
+    (|it| it.kernel = Some("4.19.0".into()), "kernel: 4.19.0", "4.20"),
+    (
+        |it| {
+            it.modules.insert("ipvlan", Presence::Missing);
+        },
+        "kernel has ipvlan: no such module",
+        "modprobe ipvlan",
+    ),
+    (
+        |it| {
+            it.modules.insert("veth", Presence::Missing);
+        },
+        "kernel has veth: no such module",
+        "modprobe veth",
+    ),
+    (
+        |it| drop(it.sysctls.insert("net/ipv4/ip_forward", Some("0".into()))),
+        "net.ipv4.ip_forward: 0",
+        "sysctl -w net.ipv4.ip_forward=1",
+    ),
+    (
+        |it| it.networkd.as_mut().unwrap().manages_routes = true,
+        "systemd-networkd ManageForeignRoutes: yes",
+        "ManageForeignRoutes=no",
+    ),
+    (
+        |it| it.networkd.as_mut().unwrap().manages_rules = true,
+        "systemd-networkd ManageForeignRoutingPolicyRules: yes",
+        "ManageForeignRoutingPolicyRules=no",
+    ),
+    (
+        |it| it.random_mac_files.push("/etc/systemd/network/1.link".into()),
+        "MACAddressPolicy: /etc/systemd/network/1.link",
+        "remove",
+    ),
+    (|it| it.has_boot_id = false, "boot id: cannot be read", "mount /proc"),
+    (
+        |it| drop(it.plugins.insert("cni-ipvlan", None)),
+        "plugin cni-ipvlan: not in CNI_PATH",
+        "install",
+    ),
+    (
+        |it| {
+            let program = it.plugins.get_mut("cni-coordinator").unwrap().as_mut().unwrap();
+            program.answer = Err("no answer within 5 s".into());
+        },
+        "plugin cni-coordinator: /opt/cni/bin/cni-coordinator: no answer",
+        "install",
+    ),
+    (|it| it.places[0].is_link = true, "/db: a link", "not followed"),
+    (|it| it.places[0].uid = 7, "/db: mode 0700, owner 7", "chown root:root /db"),
+    (|it| it.places[1].mode = 0o666, "/db/ipam.redb: mode 0666", "chmod 0600 /db/ipam.redb"),
+    (
+        |it| {
+            let other =
+                Configuration { file: "/etc/cni/net.d/20.conf".into(), ..first(it).clone() };
+            it.configurations.push(other);
+            // The same twice says the rest twice.
+            it.configurations[1].network = None;
+            it.configurations[1].plugin = "bridge".into();
+        },
+        "network a: in /etc/cni/net.d/10-a.conflist and /etc/cni/net.d/20.conf",
+        "a name of its own",
+    ),
+    (|it| it.nics.clear(), "master of a: no link eth1", "set `master`"),
+    (|it| it.nics[0].up = false, "master of a: eth1 is down", "ip link set eth1 up"),
+    (
+        |it| it.nics[0].port_of = Some("br0".into()),
+        "master of a: eth1 is a port of br0",
+        "name br0",
+    ),
+    (|it| first(it).mtu = 9000, "master of a: eth1 has MTU 1500", "at most 1500"),
+    (
+        |it| {
+            let other = Configuration {
+                name: "b".into(),
+                mode: "l3".into(),
+                masters: vec!["02:00:00:00:00:01".into()],
+                ..first(it).clone()
+            };
+            it.configurations.push(Configuration { network: None, ..other });
+        },
+        "mode on eth1: l2 and l3",
+        "one mode",
+    ),
+    (
+        |it| it.database = Some(Err(NoDatabase::NeverMade("no database".into()))),
+        "database: no database",
+        "ipamctl apply",
+    ),
+    (
+        |it| it.database = Some(Err(NoDatabase::Unusable("it is damaged".into()))),
+        "database: it is damaged",
+        "operations.md",
+    ),
+    (
+        |it| readable(it).faults.push("a record is broken".into()),
+        "database: 1 faults, the first: a record is broken",
+        "verify --repair",
+    ),
+    (
+        |it| readable(it).held_fences = 2,
+        "held addresses that the cloud took back: 2",
+        "get reserved",
+    ),
+    (|it| it.node = Some("n2".into()), "pools for network kube-system/a: none on n2", "get pools"),
+];
+
 #[test]
 fn each_problem_is_found_with_its_remedy() {
-    let cases: &[(Change, &str, &str)] = &[
-        (|it| it.kernel = Some("4.19.0".into()), "kernel: 4.19.0", "4.20"),
-        (
-            |it| {
-                it.modules.insert("ipvlan", Presence::Missing);
-            },
-            "kernel has ipvlan: no such module",
-            "modprobe ipvlan",
-        ),
-        (
-            |it| {
-                it.modules.insert("veth", Presence::Missing);
-            },
-            "kernel has veth: no such module",
-            "modprobe veth",
-        ),
-        (
-            |it| drop(it.sysctls.insert("net/ipv4/ip_forward", Some("0".into()))),
-            "net.ipv4.ip_forward: 0",
-            "sysctl -w net.ipv4.ip_forward=1",
-        ),
-        (
-            |it| it.networkd.as_mut().unwrap().manages_routes = true,
-            "systemd-networkd ManageForeignRoutes: yes",
-            "ManageForeignRoutes=no",
-        ),
-        (
-            |it| it.networkd.as_mut().unwrap().manages_rules = true,
-            "systemd-networkd ManageForeignRoutingPolicyRules: yes",
-            "ManageForeignRoutingPolicyRules=no",
-        ),
-        (
-            |it| it.random_mac_files.push("/etc/systemd/network/1.link".into()),
-            "MACAddressPolicy: /etc/systemd/network/1.link",
-            "remove",
-        ),
-        (|it| it.has_boot_id = false, "boot id: cannot be read", "mount /proc"),
-        (
-            |it| drop(it.plugins.insert("cni-ipvlan", None)),
-            "plugin cni-ipvlan: not in CNI_PATH",
-            "install",
-        ),
-        (
-            |it| {
-                let program = it.plugins.get_mut("cni-coordinator").unwrap().as_mut().unwrap();
-                program.answer = Err("no answer within 5 s".into());
-            },
-            "plugin cni-coordinator: /opt/cni/bin/cni-coordinator: no answer",
-            "install",
-        ),
-        (|it| it.places[0].is_link = true, "/db: a link", "not followed"),
-        (|it| it.places[0].uid = 7, "/db: mode 0700, owner 7", "chown root:root /db"),
-        (|it| it.places[1].mode = 0o666, "/db/ipam.redb: mode 0666", "chmod 0600 /db/ipam.redb"),
-        (
-            |it| {
-                let other =
-                    Configuration { file: "/etc/cni/net.d/20.conf".into(), ..first(it).clone() };
-                it.configurations.push(other);
-                // The same twice says the rest twice.
-                it.configurations[1].network = None;
-                it.configurations[1].plugin = "bridge".into();
-            },
-            "network a: in /etc/cni/net.d/10-a.conflist and /etc/cni/net.d/20.conf",
-            "a name of its own",
-        ),
-        (|it| it.nics.clear(), "master of a: no link eth1", "set `master`"),
-        (|it| it.nics[0].up = false, "master of a: eth1 is down", "ip link set eth1 up"),
-        (
-            |it| it.nics[0].port_of = Some("br0".into()),
-            "master of a: eth1 is a port of br0",
-            "name br0",
-        ),
-        (|it| first(it).mtu = 9000, "master of a: eth1 has MTU 1500", "at most 1500"),
-        (
-            |it| {
-                let other = Configuration {
-                    name: "b".into(),
-                    mode: "l3".into(),
-                    masters: vec!["02:00:00:00:00:01".into()],
-                    ..first(it).clone()
-                };
-                it.configurations.push(Configuration { network: None, ..other });
-            },
-            "mode on eth1: l2 and l3",
-            "one mode",
-        ),
-        (
-            |it| it.database = Some(Err(NoDatabase::NeverMade("no database".into()))),
-            "database: no database",
-            "ipamctl apply",
-        ),
-        (
-            |it| it.database = Some(Err(NoDatabase::Unusable("it is damaged".into()))),
-            "database: it is damaged",
-            "operations.md",
-        ),
-        (
-            |it| readable(it).faults.push("a record is broken".into()),
-            "database: 1 faults, the first: a record is broken",
-            "verify --repair",
-        ),
-        (
-            |it| readable(it).held_fences = 2,
-            "held addresses that the cloud took back: 2",
-            "get reserved",
-        ),
-        (
-            |it| it.node = Some("n2".into()),
-            "pools for network kube-system/a: none on n2",
-            "get pools",
-        ),
-    ];
-    for (change, expected, expected_remedy) in cases {
+    for (change, expected, expected_remedy) in PROBLEMS {
         // Without a database there are no pools either, which has a finding of its own.
         let mut found = sound();
         change(&mut found);

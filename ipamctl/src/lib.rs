@@ -1,0 +1,283 @@
+//! The operator's hands on the pools and leases of a node: all of the program `ipamctl`, as a library
+//! so that what it reads can be fuzzed. It is no interface: use `ipam-store`.
+#![warn(clippy::unwrap_used)]
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::{Args, Parser, Subcommand};
+
+mod apply;
+mod clock;
+mod conflist;
+mod delete;
+mod doctor;
+mod documents;
+mod evidence;
+mod explain;
+mod export;
+mod gc;
+mod handover;
+mod host_local;
+mod inventory;
+mod ips;
+mod liveness;
+mod metrics;
+mod occupancy;
+mod pin;
+mod pools;
+mod rebuild;
+mod release;
+mod render;
+mod repair;
+mod reservations;
+mod result_cache;
+mod screen;
+mod show;
+mod sync;
+mod table;
+mod verify;
+mod watch;
+mod why;
+
+use inventory::Inventory;
+use ipam_store::Store;
+use screen::{Color, Screen};
+use show::Show;
+use table::Format;
+
+/// Shows and changes the address pools of this node.
+#[derive(Debug, Parser)]
+#[command(name = "ipamctl", version, max_term_width = 100)]
+struct Command {
+    /// The directory of the database, as `ipam.dataDir` of the CNI configuration has it. `get`
+    /// takes several (the databases of several nodes) and shows them as one.
+    #[arg(
+        long = "data-dir",
+        value_name = "DIR",
+        global = true,
+        default_value = "/var/lib/cni/node-ipam"
+    )]
+    data_dirs: Vec<PathBuf>,
+
+    /// How long to wait for another process that is using the database, in seconds.
+    #[arg(long, value_name = "SECONDS", global = true, default_value_t = 10)]
+    lock_timeout: u64,
+
+    /// Whether pictures are in colours; what they mean is never said by colours alone.
+    #[arg(long, value_name = "WHEN", global = true, value_enum, default_value = "auto")]
+    color: Color,
+
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Store the pools of `SpiderIPPool` documents: all of them, or none if one is invalid.
+    Apply {
+        /// A file with YAML documents; `-` is standard input. May be given several times.
+        #[arg(short, long = "filename", value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+
+        /// Do not look for addresses of these pools that are in use on this node already: nobody
+        /// has any, or it is no node.
+        #[arg(long)]
+        no_node_scan: bool,
+
+        #[command(flatten)]
+        sources: evidence::Sources,
+    },
+    /// Make pools of the addresses that the cloud gave to this node's NICs. Exit code 3: pools that
+    /// were applied by hand are in the way; 4: somebody holds an address that is gone.
+    Sync(sync::Options),
+    /// Show what is stored.
+    #[command(subcommand)]
+    Get(Get),
+    /// Show one thing, and all that is known of it.
+    #[command(subcommand)]
+    Show(Show),
+    /// Say which pool a pod would get its address from, and why not from the others.
+    Why(why::Why),
+    /// Free addresses by hand, of a holder that is gone.
+    Release(release::Release),
+    /// Free what nobody will release any more.
+    Gc(gc::Gc),
+    /// Take something away that is stored.
+    #[command(subcommand)]
+    Delete(delete::Delete),
+    /// Keep an address for one pod, for ever: it gets it before any other, and nobody else does.
+    Pin(pin::PinOptions),
+    /// Keep an address for nobody any more.
+    Unpin(pin::UnpinOptions),
+    /// Check every page, record and index of the database.
+    Verify(verify::Verify),
+    /// Make the database anew from what the node knows: the runtime's results, the addresses in
+    /// live namespaces, an export.
+    Rebuild(rebuild::Rebuild),
+    /// Make again what the node needs to reach its pods, where somebody took it away.
+    Repair(repair::Repair),
+    /// Look for what is wrong with this node, and say what to do. Exit code 3: there are problems.
+    Doctor(doctor::Doctor),
+    /// The counters of this node, as Prometheus reads them.
+    Metrics(metrics::Metrics),
+    /// Say what a plugin would do, as commands.
+    #[command(subcommand)]
+    Explain(explain::Explain),
+    /// Make network configurations of `SpiderMultusConfig` and `SpiderCoordinator` documents.
+    Render(render::Options),
+    /// Write down everything that is stored.
+    Export(handover::Export),
+    /// Make the database anew from an export, and what lives beside it.
+    Restore(rebuild::Restore),
+    /// Take over what another allocator has given out.
+    #[command(subcommand)]
+    Import(handover::Import),
+}
+
+#[derive(Debug, Subcommand)]
+enum Get {
+    /// The pools, and how many of their addresses are held.
+    #[command(visible_alias = "pool")]
+    Pools(Listing),
+    /// The held addresses, and who holds them.
+    #[command(visible_alias = "ip")]
+    Ips {
+        #[command(flatten)]
+        listing: Listing,
+
+        #[command(flatten)]
+        filter: ips::Filter,
+    },
+    /// The addresses that no pool hands out, those that the cloud does not give any more among them.
+    Reserved(ShowAll),
+    /// The addresses that are kept for one pod each, and who holds them.
+    #[command(visible_alias = "pin")]
+    Pins(ShowAll),
+}
+
+#[derive(Debug, Args)]
+struct Listing {
+    /// Only these pools.
+    #[arg(value_name = "POOL")]
+    names: Vec<String>,
+
+    /// Show it again whenever something changes.
+    #[arg(short, long)]
+    watch: bool,
+
+    /// The form of the answer; a table when absent.
+    #[arg(short, long, value_enum)]
+    output: Option<Format>,
+}
+
+#[derive(Debug, Args)]
+struct ShowAll {
+    /// The form of the answer; a table when absent.
+    #[arg(short, long, value_enum)]
+    output: Option<Format>,
+}
+
+impl Command {
+    fn patience(&self) -> Duration {
+        Duration::from_secs(self.lock_timeout)
+    }
+
+    /// The one store that a verb works on.
+    fn store(&self) -> Result<Store> {
+        match self.data_dirs.as_slice() {
+            [directory] => Ok(Store::new(directory, self.patience())),
+            several => bail!("this works on one --data-dir, {} given", several.len()),
+        }
+    }
+
+    fn inventory(&self) -> Result<Inventory> {
+        Inventory::read(&self.data_dirs, self.patience())
+    }
+
+    fn screen(&self) -> Screen {
+        Screen::of_stdout(self.color)
+    }
+
+    /// Draws what is stored, with `again` whenever that changes.
+    fn draw(
+        &self,
+        again: bool,
+        out: &mut dyn Write,
+        draw: impl Fn(Inventory, &mut dyn Write) -> Result<()>,
+    ) -> Result<()> {
+        if !again {
+            return draw(self.inventory()?, out);
+        }
+        let draw = |out: &mut dyn Write| draw(self.inventory()?, out);
+        watch::watch(&self.store()?, self.screen(), out, draw)
+    }
+}
+
+/// Does what the arguments of the process say, and answers its exit status.
+pub fn main() -> ExitCode {
+    let outcome = run(&Command::parse(), &mut io::stdout().lock());
+    match outcome {
+        Ok(code) => code,
+        // A reader that has seen enough, as in `ipamctl get ips | head`, is no failure.
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            drop(writeln!(io::stderr(), "ipamctl: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
+    let patience = command.patience();
+    match &command.verb {
+        Verb::Doctor(options) => return doctor::run(&command.store()?, options, out),
+        Verb::Sync(options) => return sync::run(&command.store()?, options, out),
+        Verb::Apply { files, no_node_scan, sources } => {
+            let sources = (!no_node_scan).then_some(sources);
+            apply::run(&command.store()?, sources, files, out)
+        }
+        Verb::Pin(options) => pin::pin(&command.store()?, options, out),
+        Verb::Unpin(options) => pin::unpin(&command.store()?, options, out),
+        Verb::Verify(options) => verify::run(&command.store()?, options, out),
+        Verb::Metrics(options) => metrics::run(&command.store()?, options, out),
+        Verb::Repair(options) => repair::run(options, patience, out),
+        Verb::Explain(what) => explain::run(what, patience, out),
+        Verb::Render(options) => render::run(options, out),
+        Verb::Rebuild(options) => rebuild::rebuild(&command.store()?, options, out),
+        Verb::Restore(options) => rebuild::restore(&command.store()?, options, out),
+        Verb::Export(options) => handover::export(&command.store()?, options, patience, out),
+        Verb::Import(handover::Import::HostLocal(options)) => {
+            handover::import(&command.store()?, options, patience, out)
+        }
+        Verb::Gc(options) => return gc::run(&command.store()?, options, out),
+        Verb::Release(options) => release::run(&command.store()?, options, out),
+        Verb::Delete(what) => delete::run(&command.store()?, what, out),
+        Verb::Why(options) => why::run(command.store()?.directory(), patience, options, out),
+        Verb::Show(Show::Ip(options)) => show::ip::show(&command.inventory()?, options, out),
+        Verb::Show(Show::Pool(options)) => command.draw(options.watch, out, |inventory, out| {
+            show::pool::show(&inventory, options, command.screen(), out)
+        }),
+        Verb::Get(Get::Pools(listing)) => command.draw(listing.watch, out, |inventory, out| {
+            pools::show(&inventory.only(&listing.names)?, listing.output, out)
+        }),
+        Verb::Get(Get::Ips { listing, filter }) => {
+            command.draw(listing.watch, out, |inventory, out| {
+                ips::show(&inventory.only(&listing.names)?, filter, listing.output, out)
+            })
+        }
+        Verb::Get(Get::Reserved(show)) => {
+            reservations::show(&command.inventory()?, show.output, out)
+        }
+        Verb::Get(Get::Pins(show)) => pin::show(&command.inventory()?, show.output, out),
+    }
+    .map(|()| ExitCode::SUCCESS)
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<io::Error>();
+    io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
