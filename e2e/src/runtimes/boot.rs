@@ -35,8 +35,8 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// Makes each boot's id another.
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
-/// A started node: its network namespace is the lab's, its processes, its mounts, its `/run` and
-/// its boot id are its own. Dropping it is a power cut: every process ends at once, nothing is
+/// A started node: its network namespace is the lab's, its processes, its mounts, its `/run`,
+/// its `/dev/shm` (podman keeps its locks there) and its boot id are its own. Dropping it is a power cut: every process ends at once, nothing is
 /// told to anybody, and what was not on its [`Disk`] is gone.
 ///
 /// In it is what the test machine has, but for its own folders.
@@ -273,8 +273,8 @@ fn script(node: &Node, disk: &Disk, id_file: &Path) -> Result<String> {
     let mut script = format!(
         "set -eu\n\
          while umount -R -l /run 2>/dev/null; do :; done\n\
-         mkdir -p /etc/cni {PLUGINS}\n\
-         for folder in /etc/cni /root /run {PLUGINS}; do mount -t tmpfs tmpfs $folder; done\n\
+         mkdir -p /etc/cni /dev/shm {PLUGINS}\n\
+         for folder in /etc/cni /root /run /dev/shm {PLUGINS}; do mount -t tmpfs tmpfs $folder; done\n\
          mkdir -p /etc/cni/net.d /run/lock /run/netns\n\
          mount --bind {net_d} /etc/cni/net.d\n\
          mount --bind {lib} /var/lib\n\
