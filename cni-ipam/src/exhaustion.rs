@@ -20,7 +20,7 @@ struct Outer {
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Ipam {
+pub(crate) struct Ipam {
     #[serde(default, rename = "statusOnExhaustion")]
     status_on_exhaustion: Option<bool>,
 }

@@ -50,6 +50,7 @@ mod config;
 mod delegate;
 mod exhaustion;
 mod failure;
+mod fields;
 mod healing;
 mod host_local;
 mod netns;
@@ -61,12 +62,17 @@ mod requested;
 mod resolv_conf;
 mod wish;
 
+#[cfg(test)]
+#[path = "../../docs/fields.rs"]
+mod documentation;
+
 pub use allocation::Allocation;
 pub use busy::another;
 pub use cluster::DEFAULT_NAMESPACES_FILE;
 pub use config::{IPAM_TYPE, IpamConfig};
 pub use delegate::{Delegate, RunningDelegate};
 pub use failure::{ALREADY_HELD, NO_POOL, NOT_HELD, STORE};
+pub use fields::{pool_fields, range_fields};
 pub use healing::facts_of;
 pub use netns::netns_of;
 pub use place::{

@@ -43,6 +43,10 @@ mod verify;
 mod watch;
 mod why;
 
+#[cfg(test)]
+#[path = "../../docs/fields.rs"]
+mod documentation;
+
 use inventory::Inventory;
 use ipam_store::Store;
 use screen::{Color, Screen};

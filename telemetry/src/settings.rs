@@ -86,6 +86,19 @@ const BOOLEAN: &str = "it must be true or false";
 const OBJECT: &str = "it must be an object";
 
 impl LogSettings {
+    /// The fields of `log`. Keys match in any ASCII case.
+    pub const FIELDS: [&str; 7] =
+        ["level", "format", "file", "maxSizeMegabytes", "maxFiles", "maxAgeDays", "journald"];
+
+    /// The peer's fields of `ipam` that are heard where there is no `log`.
+    pub const PEER_FIELDS: [&str; 5] = [
+        "log_level",
+        "log_file_path",
+        "log_file_max_size",
+        "log_file_max_age",
+        "log_file_max_count",
+    ];
+
     /// Reads `log` of a configuration, else `log` of its `ipam`, else the peer's fields there
     /// (`log_level`, `log_file_path`, `log_file_max_size` in megabytes, `log_file_max_age` in days,
     /// `log_file_max_count`). Keys match in any ASCII case. What does not fit is left out and
@@ -266,6 +279,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::documentation::documented;
 
     fn read(config: &Value) -> LogSettings {
         let (settings, wrong) = LogSettings::new(config);
@@ -307,6 +321,31 @@ mod tests {
         assert_eq!((file.max_bytes, file.max_files, file.max_age_days), (30 << 20, 0, 7));
         let unbounded = json!({"ipam": {"log_file_path": "/a/b", "log_file_max_size": 0}});
         assert_eq!(read(&unbounded).file.unwrap().max_bytes, 100 << 20);
+    }
+
+    #[test]
+    fn the_documentation_has_every_field_and_no_other() {
+        let expected = LogSettings::FIELDS.map(str::to_owned).into();
+        assert_eq!(documented("log", "field of `log`"), expected);
+        let text = include_str!("../../docs/config.md");
+        for field in LogSettings::PEER_FIELDS {
+            assert!(text.contains(&format!("`{field}`")) || text.contains(&format!(".{field}`")));
+        }
+    }
+
+    /// Each is heard: an object is no value for any.
+    #[test]
+    fn every_field_that_is_named_is_read() {
+        let refused = |config: Value| {
+            let (_, wrong) = LogSettings::new(&config);
+            wrong.into_iter().map(|it| it.field).collect::<Vec<_>>()
+        };
+        for field in LogSettings::FIELDS {
+            assert_eq!(refused(json!({"log": {field: {}}})), [format!("log.{field}")]);
+        }
+        for field in LogSettings::PEER_FIELDS {
+            assert_eq!(refused(json!({"ipam": {field: {}}})), [format!("ipam.{field}")]);
+        }
     }
 
     #[test]
