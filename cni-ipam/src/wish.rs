@@ -6,10 +6,10 @@ use ipam_core::{
     Hints, Route, pod_routes,
 };
 
+use crate::attachment::{named, pod};
 use crate::config::IpamConfig;
 use crate::place::Place;
 use crate::requested::Requested;
-use crate::{named, pod};
 
 /// Pod annotations of the peer that name subnets, from which it makes pools by itself.
 pub(crate) const ANNOTATIONS_OF_SUBNETS: [&str; 2] =

@@ -140,3 +140,19 @@ fn the_documentation_has_every_field_and_no_other() {
     // The same names with the same meaning, so that the table is for both.
     assert!(field_names::<ReservedSpec>().iter().all(|&field| pools.contains(field)));
 }
+
+/// In bounded time and memory: what explodes is refused by the parser's budget, not read.
+#[test]
+fn aliases_that_explode_and_depths_without_end_are_faults() {
+    let mut aliases = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..30 {
+        let before = format!("*a{}", level - 1);
+        aliases += &format!("a{level}: &a{level} [{}]\n", [before.as_str(); 10].join(", "));
+    }
+    for text in [aliases, "[".repeat(100_000), "a: ".repeat(100_000)] {
+        let documents = read(&text);
+        assert_eq!(documents.pools.len(), 0);
+        assert!(!documents.faults.is_empty());
+        assert!(documents.faults.iter().all(|fault| fault.len() < 1000));
+    }
+}

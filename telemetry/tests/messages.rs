@@ -1,6 +1,5 @@
 //! `docs/operations.md` as a promise: it has each message that a plugin or library can give. The
-//! messages that tests see are compared by the package `e2e`; this reads the sources, and is in this
-//! package since it is quick to build and tested everywhere.
+//! messages that tests see are compared by the package `e2e`; this reads the sources.
 
 use std::collections::BTreeSet;
 use std::fs;
