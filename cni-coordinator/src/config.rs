@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use cni_proto::{DelConfig, Error, NetworkConfig, PodAnnotations};
+use cni_proto::{DelConfig, Error, NetworkConfig, PodAnnotations, field_names};
 use ipam_core::Family;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -161,9 +161,8 @@ struct OfPlace {
 const DEFAULT_HIJACKED: &str = "169.254.0.0/16";
 
 impl CoordinatorConfig {
-    /// Reads and checks the fields. The peer's fields without an effect (`hostRPFilter`,
-    /// `detectGateway`, `detectIPConflict`, `detectOptions`, `multusNicPrefix`, `logOptions`, …)
-    /// are tolerated, as any unknown one.
+    /// Reads and checks the fields. The peer's fields without an effect ([`Self::TOLERATED`]) are
+    /// tolerated, as any unknown one.
     ///
     /// # Errors
     ///
@@ -214,6 +213,22 @@ impl CoordinatorConfig {
             host_interface_exclude: exclude.transpose()?.unwrap_or_else(LinkPattern::defaults),
         })
     }
+
+    /// The fields that have an effect, or are refused. Keys match in any ASCII case.
+    pub fn fields() -> impl Iterator<Item = &'static str> {
+        field_names::<Raw>().iter().chain(field_names::<OfPlace>()).copied()
+    }
+
+    /// Fields of the peer's without an effect here: told apart from what somebody mistyped.
+    pub const TOLERATED: [&str; 7] = [
+        "detectGateway",
+        "detectIPConflict",
+        "detectOptions",
+        "hostRPFilter",
+        "multusNicPrefix",
+        "logOptions",
+        "podCIDRType",
+    ];
 
     /// `stateDir` for a DEL: nothing but the place of the records is needed then, and nothing else
     /// of the configuration can make a DEL fail.
@@ -286,4 +301,22 @@ fn state_dir(raw: OfPlace) -> Result<PathBuf, Error> {
         return Ok(path);
     }
     Err(invalid("stateDir", path, "it must be an absolute path, as every plugin's on the node"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::documentation::documented;
+
+    #[test]
+    fn the_documentation_has_every_field_and_no_other() {
+        let expected: BTreeSet<_> = CoordinatorConfig::fields().map(str::to_owned).collect();
+        assert_eq!(documented("cni-coordinator", "field"), expected);
+        let text = include_str!("../../docs/config.md");
+        let [first @ .., last] = CoordinatorConfig::TOLERATED;
+        let tolerated = format!("`{}` and `{last}` are tolerated", first.join("`, `"));
+        assert!(text.replace('\n', " ").contains(&tolerated), "{tolerated}");
+    }
 }

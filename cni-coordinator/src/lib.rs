@@ -50,6 +50,10 @@ mod tuning;
 mod veth;
 mod wiring;
 
+#[cfg(test)]
+#[path = "../../docs/fields.rs"]
+mod documentation;
+
 pub use apply::{Failed, apply, apply_each};
 pub use config::{
     ANNOTATION_DEFAULT_ROUTE_NIC, CoordinatorConfig, DEFAULT_STATE_DIR, Hijacked, PolicyRoute,

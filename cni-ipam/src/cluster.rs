@@ -64,7 +64,7 @@ struct Metadata {
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Annotations {
+pub(crate) struct Annotations {
     #[serde(default, rename = "ipam.spidernet.io/default-ipv4-ippool")]
     v4: Option<String>,
     #[serde(default, rename = "ipam.spidernet.io/default-ipv6-ippool")]

@@ -38,7 +38,7 @@ struct Outer {
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Ipam {
+pub(crate) struct Ipam {
     #[serde(default)]
     network: Option<String>,
     #[serde(default, rename = "nodeName")]
@@ -124,7 +124,7 @@ struct Typed {
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Kind {
+pub(crate) struct Kind {
     #[serde(default, rename = "type")]
     kind: Option<String>,
 }

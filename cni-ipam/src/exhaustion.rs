@@ -11,6 +11,7 @@ use ipam_core::{Asker, select};
 use ipam_store::{Counters, PoolCounters, Store};
 use serde::Deserialize;
 
+use crate::attachment::named;
 use crate::config::IpamConfig;
 
 #[derive(Debug, Default, Deserialize)]
@@ -20,7 +21,7 @@ struct Outer {
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Ipam {
+pub(crate) struct Ipam {
     #[serde(default, rename = "statusOnExhaustion")]
     status_on_exhaustion: Option<bool>,
 }
@@ -37,7 +38,7 @@ pub(crate) fn status(
         return Ok(());
     }
     let config = IpamConfig::new(config)?;
-    let wish = config.wish(&"eth0".parse().map_err(|error| crate::named(&error))?)?;
+    let wish = config.wish(&"eth0".parse().map_err(|error| named(&error))?)?;
     let declared = store.declared().map_err(|error| not_available(error.to_string()))?;
     let pools = declared.map(|declared| declared.pools).unwrap_or_default();
     let asker = Asker::new(config.node, config.network);

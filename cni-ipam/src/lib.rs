@@ -35,21 +35,19 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use cni_proto::{
-    AddRequest, CheckRequest, CniArgs, Code, DelRequest, Error, GcRequest, StatusRequest,
-};
-use ipam_core::{
-    Attachment, ContainerId, NameError, PodRef, Pool, Refused, RequestReason, ValidAttachments,
-};
+use cni_proto::{AddRequest, CheckRequest, Code, DelRequest, Error, GcRequest, StatusRequest};
+use ipam_core::{Attachment, ContainerId, Pool, Refused, RequestReason, ValidAttachments};
 use ipam_store::{AllocateError, Configured, Error as StoreError, Grant, Request, Store};
 
 mod allocation;
+mod attachment;
 mod busy;
 mod cluster;
 mod config;
 mod delegate;
 mod exhaustion;
 mod failure;
+mod fields;
 mod healing;
 mod host_local;
 mod netns;
@@ -61,12 +59,17 @@ mod requested;
 mod resolv_conf;
 mod wish;
 
+#[cfg(test)]
+#[path = "../../docs/fields.rs"]
+mod documentation;
+
 pub use allocation::Allocation;
 pub use busy::another;
 pub use cluster::DEFAULT_NAMESPACES_FILE;
 pub use config::{IPAM_TYPE, IpamConfig};
 pub use delegate::{Delegate, RunningDelegate};
 pub use failure::{ALREADY_HELD, NO_POOL, NOT_HELD, STORE};
+pub use fields::{pool_fields, range_fields};
 pub use healing::facts_of;
 pub use netns::netns_of;
 pub use place::{
@@ -75,6 +78,7 @@ pub use place::{
 pub use wish::Wanted;
 
 use allocation::{Asked, Stated};
+use attachment::{attachment, attachment_of_add, named, pod};
 use place::Fields;
 use ranges::Ranges;
 
@@ -304,31 +308,6 @@ fn release(store: &Store, attachment: &Attachment) -> Result<(), Error> {
             Ok(())
         }
     }
-}
-
-fn attachment_of_add(request: &AddRequest) -> Result<Attachment, Error> {
-    attachment(request.config.name.as_str(), request.container.as_str(), request.ifname.as_str())
-}
-
-fn attachment(network: &str, container: &str, ifname: &str) -> Result<Attachment, Error> {
-    Ok(Attachment {
-        network: network.parse().map_err(|error| named(&error))?,
-        container: container.parse().map_err(|error| named(&error))?,
-        ifname: ifname.parse().map_err(|error| named(&error))?,
-    })
-}
-
-/// The protocol's own rules for names are narrower, except that it sets no length for two of them.
-fn named(error: &NameError) -> Error {
-    Error::new(Code::INVALID_ENVIRONMENT, error.to_string())
-}
-
-/// Code 4 for names that are no names: they are kept, and shown in terminals.
-fn pod(args: &CniArgs) -> Result<Option<PodRef>, Error> {
-    let (Some(namespace), Some(name)) = (args.pod_namespace(), args.pod_name()) else {
-        return Ok(None);
-    };
-    PodRef::new(namespace, name, args.pod_uid()).map(Some).map_err(|error| named(&error))
 }
 
 /// The README's example compiles.

@@ -42,7 +42,7 @@ struct Outer {
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Ipam {
+pub(crate) struct Ipam {
     #[serde(default)]
     subnet: Option<String>,
     #[serde(default, rename = "rangeStart")]

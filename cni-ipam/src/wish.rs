@@ -6,13 +6,14 @@ use ipam_core::{
     Hints, Route, pod_routes,
 };
 
+use crate::attachment::{named, pod};
 use crate::config::IpamConfig;
 use crate::place::Place;
 use crate::requested::Requested;
-use crate::{named, pod};
 
 /// Pod annotations of the peer that name subnets, from which it makes pools by itself.
-const ANNOTATIONS_OF_SUBNETS: [&str; 2] = ["ipam.spidernet.io/subnet", "ipam.spidernet.io/subnets"];
+pub(crate) const ANNOTATIONS_OF_SUBNETS: [&str; 2] =
+    ["ipam.spidernet.io/subnet", "ipam.spidernet.io/subnets"];
 
 /// How much of a hint's error is told, in characters: it may quote all of an annotation.
 const LONGEST_REASON: usize = 400;

@@ -199,7 +199,23 @@ impl fmt::Display for Master {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use cni_proto::field_names;
+
     use super::*;
+    use crate::documentation::documented;
+
+    /// The specification's fields are of the list or for all plugins, and `ipam` has fields itself.
+    #[test]
+    fn the_documentation_has_every_field_and_no_other() {
+        let mut expected: BTreeSet<String> =
+            field_names::<Raw>().iter().map(|&field| field.to_owned()).collect();
+        expected.extend(["cniVersion", "name", "capabilities"].map(str::to_owned));
+        let ipam = cni_ipam::pool_fields().into_iter().chain(field_names::<RawIpam>().to_vec());
+        expected.extend(ipam.map(|field| format!("ipam.{field}")));
+        assert_eq!(documented("cni-ipvlan", "field"), expected);
+    }
 
     fn config(fields: &str) -> Result<IpvlanConfig, Error> {
         let text = format!(r#"{{"cniVersion":"1.0.0","name":"n","type":"cni-ipvlan"{fields}}}"#);

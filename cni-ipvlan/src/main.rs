@@ -27,6 +27,10 @@ mod precheck;
 mod siblings;
 mod stopwatch;
 
+#[cfg(test)]
+#[path = "../../docs/fields.rs"]
+mod documentation;
+
 /// A plugin allocates a little and ends. The allocator of musl maps and unmaps a page at a time for
 /// that: a hundred of an ADD's system calls (benches/RESULTS.md, "How it was made fast").
 #[global_allocator]

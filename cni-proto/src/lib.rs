@@ -50,6 +50,7 @@ mod config;
 mod decode;
 mod env;
 mod error;
+mod field_names;
 mod id;
 mod in_use;
 mod phases;
@@ -64,6 +65,7 @@ pub use args::CniArgs;
 pub use call::Call;
 pub use config::{DelConfig, NetworkConfig};
 pub use error::{Code, Error};
+pub use field_names::field_names;
 pub use id::{ContainerId, IfName, InvalidName, NetworkName};
 pub use phases::Phases;
 pub use request::{

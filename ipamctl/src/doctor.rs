@@ -8,6 +8,7 @@ use anyhow::Result;
 use ipam_store::Store;
 use serde_json::{Value, json};
 
+use crate::screen::Screen;
 use crate::table::Format;
 
 mod configurations;
@@ -15,6 +16,7 @@ mod examine;
 mod examined;
 mod finding;
 mod judge;
+mod known_keys;
 mod plugins;
 
 use finding::{Finding, Verdict};
@@ -46,14 +48,19 @@ pub(crate) struct Doctor {
     output: Option<Format>,
 }
 
-pub(crate) fn run(store: &Store, options: &Doctor, out: &mut dyn Write) -> Result<ExitCode> {
+pub(crate) fn run(
+    store: &Store,
+    options: &Doctor,
+    screen: Screen,
+    out: &mut dyn Write,
+) -> Result<ExitCode> {
     let findings = judge::judge(&examine::examine(store, options));
     match options.output {
         Some(Format::Json) => {
             writeln!(out, "{}", serde_json::to_string_pretty(&object(&findings))?)?;
         }
         Some(Format::Yaml) => write!(out, "{}", serde_saphyr::to_string(&object(&findings))?)?,
-        Some(Format::Wide) | None => list(&findings, out)?,
+        Some(Format::Wide) | None => list(&findings, screen, out)?,
     }
     let is_ill = findings.iter().any(|finding| finding.verdict == Verdict::Problem);
     Ok(if is_ill { PROBLEMS.into() } else { ExitCode::SUCCESS })
@@ -73,10 +80,11 @@ fn object(findings: &[Finding]) -> Value {
     })
 }
 
-fn list(findings: &[Finding], out: &mut dyn Write) -> Result<()> {
+fn list(findings: &[Finding], screen: Screen, out: &mut dyn Write) -> Result<()> {
     let width = findings.iter().map(|it| it.check.chars().count()).max().unwrap_or_default();
     for Finding { check, verdict, found, remedy } in findings {
-        writeln!(out, "{:<9}{check:<width$}   {found}", verdict.as_str())?;
+        let word = format!("{:<9}", verdict.as_str());
+        writeln!(out, "{}{check:<width$}   {found}", screen.paint(verdict.sgr(), &word))?;
         if let Some(remedy) = remedy {
             writeln!(out, "{:<9}{:<width$}   -> {remedy}", "", "")?;
         }

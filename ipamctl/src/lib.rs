@@ -43,6 +43,10 @@ mod verify;
 mod watch;
 mod why;
 
+#[cfg(test)]
+#[path = "../../docs/fields.rs"]
+mod documentation;
+
 use inventory::Inventory;
 use ipam_store::Store;
 use screen::{Color, Screen};
@@ -234,7 +238,9 @@ pub fn main() -> ExitCode {
 fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
     let patience = command.patience();
     match &command.verb {
-        Verb::Doctor(options) => return doctor::run(&command.store()?, options, out),
+        Verb::Doctor(options) => {
+            return doctor::run(&command.store()?, options, command.screen(), out);
+        }
         Verb::Sync(options) => return sync::run(&command.store()?, options, out),
         Verb::Apply { files, no_node_scan, sources } => {
             let sources = (!no_node_scan).then_some(sources);

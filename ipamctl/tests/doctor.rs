@@ -132,6 +132,10 @@ fn a_sound_node_has_no_problem() {
     }
     let ipvlan = of(&answer, "plugin cni-ipvlan")["found"].as_str().unwrap();
     assert!(ipvlan.ends_with("/opt/cni/bin/cni-ipvlan 0.1.0"), "{ipvlan}");
+    let keys = of(&answer, "keys of a (cni-ipvlan)");
+    assert_eq!(keys["found"], "all are known");
+    let coloured = node.doctor(&["--color", "always"]).stdout;
+    assert!(String::from_utf8(coloured).unwrap().starts_with("\x1b[32mok       \x1b[0mkernel"));
     let list = node.doctor(&[]);
     let text = String::from_utf8(list.stdout).unwrap();
     assert!(text.lines().last().unwrap().starts_with("0 problems, "), "{text}");

@@ -45,6 +45,10 @@ mod recorder;
 mod settings;
 mod timestamp;
 
+#[cfg(test)]
+#[path = "../../docs/fields.rs"]
+mod documentation;
+
 pub use durations::{
     BUCKETS_NANOS, DEFAULT_FILE, Durations, DurationsError, Failure, Measured, PLUGINS,
 };

@@ -8,6 +8,7 @@ use serde_json::Value;
 use telemetry::LogSettings;
 
 use super::examined::Configuration;
+use super::known_keys::unknown;
 
 /// The longest file in bytes that is read.
 const LONGEST: u64 = 1 << 20;
@@ -49,7 +50,10 @@ fn uses(file: &Path, list: &Value) -> Vec<Configuration> {
     let alone = [list.clone()];
     let plugins = list["plugins"].as_array().map_or(&alone[..], Vec::as_slice);
     let is = |plugin: &Value, name: &str| plugin["type"] == name;
-    let coordinated = plugins.iter().any(|plugin| is(plugin, "cni-coordinator"));
+    let coordinator = plugins.iter().find(|plugin| is(plugin, "cni-coordinator"));
+    let of_coordinator = coordinator.map(unknown).unwrap_or_default();
+    let of_coordinator: Vec<_> =
+        of_coordinator.iter().map(|key| format!("cni-coordinator {key}")).collect();
     let ours = |plugin: &&Value| is(plugin, "cni-ipvlan") || plugin["ipam"]["type"] == "cni-ipam";
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     plugins
@@ -78,7 +82,8 @@ fn uses(file: &Path, list: &Value) -> Vec<Configuration> {
                     .unwrap_or("l2")
                     .to_owned(),
                 mtu: plugin["mtu"].as_u64().and_then(|it| u32::try_from(it).ok()).unwrap_or(0),
-                coordinated,
+                coordinated: coordinator.is_some(),
+                unknown_keys: [unknown(plugin), of_coordinator.clone()].concat(),
                 log_file: log.file.map(|file| file.path),
                 name,
             }

@@ -101,6 +101,8 @@ pub(super) struct Configuration {
     pub(super) mtu: u32,
     /// Whether `cni-coordinator` stands behind it.
     pub(super) coordinated: bool,
+    /// Paths of keys that none of our plugins knows.
+    pub(super) unknown_keys: Vec<String>,
     /// `log.file`.
     pub(super) log_file: Option<PathBuf>,
 }

@@ -21,6 +21,15 @@ impl Verdict {
             Self::Problem => "problem",
         }
     }
+
+    /// Its colour, as SGR has it: green, yellow, red.
+    pub(super) const fn sgr(self) -> &'static str {
+        match self {
+            Self::Ok => "32",
+            Self::Warning => "33",
+            Self::Problem => "31",
+        }
+    }
 }
 
 /// One thing that was looked at.

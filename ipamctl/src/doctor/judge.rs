@@ -1,13 +1,15 @@
 //! What that means, and what to do about it: computed from what was found, and nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use ipam_core::Family;
 
-use ipam_core::{Family, Pool};
-
-use super::examined::{
-    Configuration, Database, Examined, Networkd, Nic, NoDatabase, Place, Presence, Program,
-};
+use super::examined::{Examined, Networkd, Place, Presence, Program};
 use super::finding::Finding;
+
+mod configurations;
+mod database;
+
+use configurations::configurations;
+use database::{database, pools, pools_of};
 
 /// What netlink's strict checking of dumps needs (Linux 4.20), major and minor.
 const OLDEST_KERNEL: (u32, u32) = (4, 20);
@@ -221,194 +223,6 @@ fn place(place: &Place) -> Finding {
         others if others & 0o022 != 0 => Finding::problem(check, found, remedy),
         others if others & 0o077 != 0 && *is_directory => Finding::warning(check, found, remedy),
         _ => Finding::ok(check, found),
-    }
-}
-
-fn configurations(found: &Examined, findings: &mut Vec<Finding>) {
-    for (file, reason) in &found.broken_files {
-        let remedy = "correct or remove it: some runtimes stop at a file that they cannot read";
-        let found = format!("{}: {reason}", file.display());
-        findings.push(Finding::warning("network configuration", found, remedy));
-    }
-    if found.configurations.is_empty() {
-        let remedy = "write one (docs/runtimes.md), or name its directory with --net-dir";
-        let text = "none uses these plugins";
-        findings.push(Finding::warning("network configuration", text, remedy));
-    }
-    let mut files: BTreeMap<&str, BTreeSet<_>> = BTreeMap::new();
-    for it in &found.configurations {
-        files.entry(&it.name).or_default().insert(&it.file);
-    }
-    for (name, files) in files {
-        let check = format!("network {name}");
-        let listed: Vec<_> = files.iter().map(|it| it.display().to_string()).collect();
-        findings.push(if files.len() == 1 {
-            Finding::ok(check, listed.join(", "))
-        } else {
-            let remedy = "give each a name of its own: addresses are held by this name";
-            Finding::problem(check, format!("in {}", listed.join(" and ")), remedy)
-        });
-    }
-    let ipvlan = || found.configurations.iter().filter(|it| it.plugin == "cni-ipvlan");
-    let mut modes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for it in ipvlan() {
-        findings.push(master(it, &found.nics));
-        if let Some(nic) = nic_of(it, &found.nics) {
-            modes.entry(&nic.name).or_default().insert(&it.mode);
-        }
-    }
-    for (nic, modes) in modes {
-        if modes.len() > 1 {
-            let listed: Vec<_> = modes.into_iter().collect();
-            let remedy = "give all configurations of a NIC one mode: the kernel has one per NIC";
-            let check = format!("mode on {nic}");
-            findings.push(Finding::problem(check, listed.join(" and "), remedy));
-        }
-    }
-}
-
-fn nic_of<'a>(configuration: &Configuration, nics: &'a [Nic]) -> Option<&'a Nic> {
-    let is_named = |nic: &&Nic, name: &str| nic.name == name || nic.mac.eq_ignore_ascii_case(name);
-    let mut named = configuration.masters.iter();
-    named.find_map(|name| nics.iter().find(|nic| is_named(nic, name)))
-}
-
-fn master(configuration: &Configuration, nics: &[Nic]) -> Finding {
-    let check = format!("master of {}", configuration.name);
-    if configuration.masters.is_empty() {
-        return Finding::ok(check, "of the chain or the default route");
-    }
-    let named = configuration.masters.join(", ");
-    let Some(nic) = nic_of(configuration, nics) else {
-        let known: Vec<_> = nics.iter().map(|nic| nic.name.as_str()).collect();
-        let remedy = format!("set `master` to one of {}", known.join(", "));
-        return Finding::problem(check, format!("no link {named}"), remedy);
-    };
-    let Nic { name, up, mtu, port_of, .. } = nic;
-    if let Some(port_of) = port_of {
-        let remedy = format!("name {port_of}, or a NIC of its own");
-        return Finding::problem(check, format!("{name} is a port of {port_of}"), remedy);
-    }
-    if !up {
-        return Finding::problem(
-            check,
-            format!("{name} is down"),
-            format!("`ip link set {name} up`"),
-        );
-    }
-    if configuration.mtu > *mtu {
-        let found = format!("{name} has MTU {mtu}, the configuration {}", configuration.mtu);
-        return Finding::problem(
-            check,
-            found,
-            format!("set `mtu` to at most {mtu}, or leave it out"),
-        );
-    }
-    Finding::ok(check, format!("{name}, up, MTU {mtu}"))
-}
-
-fn readable(found: &Examined) -> Option<&Database> {
-    found.database.as_ref()?.as_ref().ok()
-}
-
-fn pools_of(found: &Examined) -> impl Iterator<Item = &Pool> {
-    readable(found).into_iter().flat_map(|database| &database.pools).map(|found| &found.pool)
-}
-
-fn database(found: &Examined, findings: &mut Vec<Finding>) {
-    let check = "database";
-    let database = match &found.database {
-        None => return,
-        Some(Err(NoDatabase::NeverMade(text))) => {
-            let remedy = "`ipamctl apply` or `ipamctl sync`";
-            return findings.push(Finding::problem(check, text, remedy));
-        }
-        Some(Err(NoDatabase::Busy(text))) => {
-            let remedy = "look at that process (docs/operations.md, \"Somebody holds the lock\")";
-            return findings.push(Finding::warning(check, text, remedy));
-        }
-        Some(Err(NoDatabase::Unusable(text))) => {
-            let remedy = "docs/operations.md has this message, and what to do";
-            return findings.push(Finding::problem(check, text, remedy));
-        }
-        Some(Ok(database)) => database,
-    };
-    if let Some(first) = database.faults.first() {
-        let text = format!("{} faults, the first: {first}", database.faults.len());
-        let remedy = "`ipamctl verify --repair`, else `ipamctl rebuild`";
-        return findings.push(Finding::problem(check, text, remedy));
-    }
-    let Database { pools, leases, revision, held_fences, .. } = database;
-    let text = format!("{} pools, {leases} leases, revision {revision}", pools.len());
-    findings.push(Finding::ok(check, text));
-    match &found.dead_leases {
-        None => {}
-        Some(Ok(0)) => findings.push(Finding::ok("leases of dead namespaces", "none")),
-        Some(Ok(count)) => {
-            let remedy = "nothing at once: they are freed when a pool is full, and by a GC";
-            let check = "leases of dead namespaces";
-            findings.push(Finding::warning(check, count.to_string(), remedy));
-        }
-        Some(Err(reason)) => {
-            let remedy = "run it as root in the node's own namespaces";
-            findings.push(Finding::warning("leases of dead namespaces", reason, remedy));
-        }
-    }
-    findings.push(if *held_fences == 0 {
-        Finding::ok("held addresses that the cloud took back", "none")
-    } else {
-        let remedy =
-            "`ipamctl get reserved` names them: give them back to the NIC, or end the pods";
-        let check = "held addresses that the cloud took back";
-        Finding::problem(check, held_fences.to_string(), remedy)
-    });
-}
-
-fn pools(found: &Examined, findings: &mut Vec<Finding>) {
-    let Some(database) = readable(found) else { return };
-    let is_here = |pool: &Pool| {
-        let here = |node: &str| pool.nodes().iter().any(|it| it.as_str() == node);
-        pool.nodes().is_empty() || found.node.as_deref().is_some_and(here)
-    };
-    for it in database.pools.iter().filter(|it| is_here(&it.pool)) {
-        let check = format!("pool {}", it.pool.name());
-        let free = it.size.saturating_sub(u128::from(it.taken));
-        let text = format!("{free} of {} addresses free", it.size);
-        let wanted = it.pool.networks();
-        let used = found.configurations.iter().filter_map(|it| it.network.as_ref());
-        let is_used = wanted.is_empty()
-            || used.into_iter().any(|it| wanted.iter().any(|wanted| wanted.matches(it)));
-        findings.push(if it.pool.is_disabled() {
-            Finding::ok(check, "disabled")
-        } else if !is_used && !found.configurations.is_empty() {
-            let names: Vec<_> = wanted.iter().map(ToString::to_string).collect();
-            let text = format!("no configuration is of network {}", names.join(" or "));
-            let remedy = "set `ipam.network` of a configuration, or the pool's multusName";
-            Finding::warning(check, text, remedy)
-        } else if free == 0 {
-            let remedy = "add addresses, or wait for some to be released (`ipamctl get ips`)";
-            Finding::warning(check, text, remedy)
-        } else {
-            Finding::ok(check, text)
-        });
-    }
-    for it in &found.configurations {
-        let Some(network) = &it.network else { continue };
-        let serves = |pool: &&Pool| {
-            let networks = pool.networks();
-            is_here(pool)
-                && !pool.is_disabled()
-                && (networks.is_empty() || networks.iter().any(|wanted| wanted.matches(network)))
-        };
-        let serving = pools_of(found).filter(serves).count();
-        let check = format!("pools for network {network}");
-        findings.push(if serving == 0 {
-            let node = found.node.as_deref().unwrap_or("this node");
-            let remedy = "`ipamctl get pools -o wide` shows whom they are for; apply one for both";
-            Finding::problem(check, format!("none on {node}"), remedy)
-        } else {
-            Finding::ok(check, serving.to_string())
-        });
     }
 }
 

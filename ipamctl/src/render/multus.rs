@@ -266,3 +266,41 @@ fn is_object_name(name: &str) -> bool {
     };
     name.len() <= 253 && name.split('.').all(label)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use cni_proto::field_names;
+
+    use super::*;
+    use crate::documentation::documented;
+    use crate::render::coordinator::CoordinatorStatus;
+
+    const SECTION: &str = "From SpiderMultusConfig and SpiderCoordinator";
+
+    fn prefixed(prefix: &str, fields: &[&str], without: &[&str]) -> BTreeSet<String> {
+        let named = fields.iter().filter(|field| !without.contains(field));
+        named.map(|field| format!("{prefix}{field}")).collect()
+    }
+
+    #[test]
+    fn the_documentation_has_every_field_and_no_other() {
+        let mut expected = prefixed("metadata.", field_names::<Metadata>(), &[]);
+        let elsewhere = ["cniType", "ipvlan", "coordinator"];
+        expected.extend(prefixed("", field_names::<Spec>(), &elsewhere));
+        expected.extend(prefixed("ipvlan.", field_names::<Ipvlan>(), &[]));
+        expected.extend(
+            [ANNOTATION_NAME, ANNOTATION_CONFIG_NAME, ANNOTATION_CNI_VERSION].map(str::to_owned),
+        );
+        assert_eq!(documented(SECTION, "field of `SpiderMultusConfig`"), expected);
+    }
+
+    #[test]
+    fn the_documentation_has_every_field_of_a_coordinator() {
+        let mut expected = prefixed("", field_names::<CoordinatorSpec>(), &[]);
+        expected.extend(prefixed("status.", field_names::<CoordinatorStatus>(), &[]));
+        let column = "field of `coordinator`, or of `SpiderCoordinator`";
+        assert_eq!(documented(SECTION, column), expected);
+    }
+}

@@ -180,7 +180,18 @@ fn read(path: &Path) -> Result<Option<File>> {
 
 #[cfg(test)]
 mod tests {
+    use cni_proto::field_names;
+
     use super::*;
+    use crate::documentation::documented;
+
+    #[test]
+    fn the_documentation_has_every_field_and_no_other() {
+        let of_nics = field_names::<NicEntry>().iter().map(|field| format!("nics[].{field}"));
+        let own = field_names::<File>().iter().filter(|&&field| field != "nics");
+        let expected = own.map(|&field| field.to_owned()).chain(of_nics).collect();
+        assert_eq!(documented("Pools from the cloud", "field"), expected);
+    }
 
     fn settings(text: &str, options: Options) -> Result<Settings> {
         let dir = tempfile::tempdir()?;

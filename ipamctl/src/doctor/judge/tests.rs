@@ -1,8 +1,10 @@
 //! A node with nothing wrong, and each thing that can be: it has its verdict and its remedy.
 
+use std::collections::BTreeSet;
+
 use ipam_core::{Pool, PoolSpec};
 
-use super::super::examined::PoolFound;
+use super::super::examined::{Configuration, Database, Nic, NoDatabase, PoolFound};
 use super::super::finding::Verdict;
 use super::*;
 
@@ -85,6 +87,16 @@ fn a_sound_node_has_nothing_but_ok() {
     }
     let checks: BTreeSet<_> = findings.iter().map(|it| &it.check).collect();
     assert_eq!(checks.len(), findings.len(), "each is found by its name");
+}
+
+#[test]
+fn keys_that_nobody_knows_are_named() {
+    let (verdict, found, remedy) =
+        only(|it| first(it).unknown_keys = vec!["ipam.cooldownSecond".into(), "mtuu".into()]);
+    assert_eq!(verdict, Verdict::Warning);
+    let expected = "keys of a (cni-ipvlan): ipam.cooldownSecond, mtuu: without effect";
+    assert_eq!(found, expected);
+    assert!(remedy.contains("docs/config.md"));
 }
 
 /// The one finding that is not ok.
