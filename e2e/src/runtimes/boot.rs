@@ -35,9 +35,10 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// Makes each boot's id another.
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
-/// A started node: its network namespace is the lab's, its processes, its mounts, its `/run`,
-/// its `/dev/shm` (podman keeps its locks there) and its boot id are its own. Dropping it is a power cut: every process ends at once, nothing is
-/// told to anybody, and what was not on its [`Disk`] is gone.
+/// A started node: its network namespace is the lab's, its processes, its mounts, its `/run`, its
+/// `/dev/shm` (podman keeps its locks there) and its boot id are its own. Dropping it is a power
+/// cut: every process ends at once, nothing is told to anybody, and what was not on its [`Disk`] is
+/// gone.
 ///
 /// In it is what the test machine has, but for its own folders.
 #[derive(Debug)]
