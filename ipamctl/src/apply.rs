@@ -5,9 +5,11 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use ipam_core::{Change, Lease, Pool};
+use ipam_core::{Change, Lease, POOL_KIND, Pool, PoolName, RESERVED_KIND};
 use ipam_store::{ApplyError, Declared, Error, Store};
+use serde_json::json;
 
+use crate::answer::{Answer, Kind};
 use crate::documents::Documents;
 use crate::evidence::{Evidence, Sources};
 
@@ -15,6 +17,7 @@ pub(crate) fn run(
     store: &Store,
     sources: Option<&Sources>,
     files: &[PathBuf],
+    answer: Answer,
     out: &mut dyn Write,
 ) -> Result<()> {
     let Documents { pools, reserved, mut faults, warnings } = Documents::read(files)?;
@@ -31,16 +34,24 @@ pub(crate) fn run(
         match store.apply_where(&wanted, &in_use) {
             Ok(changes) => {
                 let mut named = BTreeSet::new();
+                let mut documents = Vec::new();
+                let mut tell = |word: &str, kind: &str, name: &PoolName, change: Change| {
+                    let change = done(change);
+                    documents
+                        .push(json!({ "kind": kind, "name": name.as_str(), "change": change }));
+                    if answer.is_text() { writeln!(out, "{word}/{name} {change}") } else { Ok(()) }
+                };
                 for (pool, change) in wanted.pools.iter().zip(changes.pools) {
                     // A name comes again only with the same contents: there is nothing left to do.
                     let is_first = named.insert(pool.name());
                     let change = if is_first { change } else { Change::Unchanged };
-                    writeln!(out, "pool/{} {}", pool.name(), done(change))?;
+                    tell("pool", POOL_KIND, pool.name(), change)?;
                 }
                 for (reserved, change) in wanted.reserved.iter().zip(changes.reserved) {
-                    writeln!(out, "reserved/{} {}", reserved.name(), done(change))?;
+                    tell("reserved", RESERVED_KIND, reserved.name(), change)?;
                 }
-                return Ok(());
+                let fields = || json!({ "documents": documents });
+                return answer.give(Kind::Application, fields, out);
             }
             Err(ApplyError::Rejected(rejections)) => {
                 for rejection in rejections {

@@ -8,6 +8,7 @@ use anyhow::Result;
 use ipam_store::Store;
 use serde_json::{Value, json};
 
+use crate::answer::{Kind, write_object};
 use crate::table::Format;
 
 mod configurations;
@@ -49,10 +50,9 @@ pub(crate) struct Doctor {
 pub(crate) fn run(store: &Store, options: &Doctor, out: &mut dyn Write) -> Result<ExitCode> {
     let findings = judge::judge(&examine::examine(store, options));
     match options.output {
-        Some(Format::Json) => {
-            writeln!(out, "{}", serde_json::to_string_pretty(&object(&findings))?)?;
+        Some(format @ (Format::Json | Format::Yaml)) => {
+            write_object(Kind::Diagnosis, fields(&findings), format, out)?;
         }
-        Some(Format::Yaml) => write!(out, "{}", serde_saphyr::to_string(&object(&findings))?)?,
         Some(Format::Wide) | None => list(&findings, out)?,
     }
     let is_ill = findings.iter().any(|finding| finding.verdict == Verdict::Problem);
@@ -63,10 +63,8 @@ fn counted(findings: &[Finding], verdict: Verdict) -> usize {
     findings.iter().filter(|finding| finding.verdict == verdict).count()
 }
 
-fn object(findings: &[Finding]) -> Value {
+fn fields(findings: &[Finding]) -> Value {
     json!({
-        "apiVersion": "node-ipam/v1",
-        "kind": "Diagnosis",
         "problems": counted(findings, Verdict::Problem),
         "warnings": counted(findings, Verdict::Warning),
         "findings": findings.iter().map(Finding::to_json).collect::<Vec<_>>(),

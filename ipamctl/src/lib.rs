@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
+mod answer;
 mod apply;
 mod clock;
 mod conflist;
@@ -21,6 +22,7 @@ mod explain;
 mod export;
 mod gc;
 mod handover;
+mod history;
 mod host_local;
 mod inventory;
 mod ips;
@@ -28,6 +30,7 @@ mod liveness;
 mod metrics;
 mod occupancy;
 mod pin;
+mod policy;
 mod pools;
 mod rebuild;
 mod release;
@@ -43,6 +46,7 @@ mod verify;
 mod watch;
 mod why;
 
+use answer::Answer;
 use inventory::Inventory;
 use ipam_store::Store;
 use screen::{Color, Screen};
@@ -90,6 +94,9 @@ enum Verb {
 
         #[command(flatten)]
         sources: evidence::Sources,
+
+        #[command(flatten)]
+        answer: Answer,
     },
     /// Make pools of the addresses that the cloud gave to this node's NICs. Exit code 3: pools that
     /// were applied by hand are in the way; 4: somebody holds an address that is gone.
@@ -236,9 +243,9 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
     match &command.verb {
         Verb::Doctor(options) => return doctor::run(&command.store()?, options, out),
         Verb::Sync(options) => return sync::run(&command.store()?, options, out),
-        Verb::Apply { files, no_node_scan, sources } => {
+        Verb::Apply { files, no_node_scan, sources, answer } => {
             let sources = (!no_node_scan).then_some(sources);
-            apply::run(&command.store()?, sources, files, out)
+            apply::run(&command.store()?, sources, files, *answer, out)
         }
         Verb::Pin(options) => pin::pin(&command.store()?, options, out),
         Verb::Unpin(options) => pin::unpin(&command.store()?, options, out),
@@ -257,7 +264,10 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
         Verb::Release(options) => release::run(&command.store()?, options, out),
         Verb::Delete(what) => delete::run(&command.store()?, what, out),
         Verb::Why(options) => why::run(command.store()?.directory(), patience, options, out),
-        Verb::Show(Show::Ip(options)) => show::ip::show(&command.inventory()?, options, out),
+        Verb::Show(Show::Ip(options)) => {
+            let history = history::read(&command.data_dirs, patience, options.address)?;
+            show::ip::show(&command.inventory()?, &history, options, out)
+        }
         Verb::Show(Show::Pool(options)) => command.draw(options.watch, out, |inventory, out| {
             show::pool::show(&inventory, options, command.screen(), out)
         }),

@@ -9,10 +9,12 @@ use ipam_core::{Attachment, Lease};
 use ipam_store::Store;
 use serde_json::{Value, json};
 
+use crate::answer::{Kind, write_object};
 use crate::inventory::left_of_rests;
 use crate::ips::{age, is_pod, lease_object};
 use crate::liveness::{Life, Liveness, Node};
-use crate::table::{Format, write_object};
+use crate::policy::Rules;
+use crate::table::Format;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Release {
@@ -51,6 +53,9 @@ pub(crate) struct Release {
     /// The form of the answer; lines of text when absent.
     #[arg(short, long, value_enum)]
     output: Option<Format>,
+
+    #[command(flatten)]
+    rules: Rules,
 
     #[command(flatten)]
     node: Node,
@@ -99,7 +104,8 @@ pub(crate) fn run(store: &Store, options: &Release, out: &mut dyn Write) -> Resu
     }
     if !options.dry_run {
         for attachment in &attachments {
-            store.release(attachment)?;
+            let policy = options.rules.of(&attachment.network)?;
+            store.clone().with_policy(policy).release_by_hand(attachment)?;
         }
     }
     tell(&leases, &lives, options, out)
@@ -123,7 +129,7 @@ fn tell(
     if let Some(format @ (Format::Json | Format::Yaml)) = options.output {
         let released: Vec<Value> = all.map(|(lease, life)| object(lease, *life)).collect();
         let fields = json!({ "dryRun": options.dry_run, "released": released });
-        return write_object("Release", fields, format, out);
+        return write_object(Kind::Release, fields, format, out);
     }
     let done = if options.dry_run { "would be released" } else { "released" };
     for (lease, life) in all {

@@ -7,9 +7,11 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use cloud::Provider;
+use cloud::{Provider, ProviderName};
 use ipam_store::{Contents, Error, Revision, Store};
+use serde_json::{Value, json};
 
+use crate::answer::{Answer, Kind};
 use crate::apply::in_use;
 use crate::evidence::Sources;
 use crate::ips::now_unix_seconds;
@@ -87,6 +89,9 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     sources: Sources,
+
+    #[command(flatten)]
+    answer: Answer,
 }
 
 pub(crate) fn run(store: &Store, options: &Options, out: &mut dyn Write) -> Result<ExitCode> {
@@ -94,7 +99,8 @@ pub(crate) fn run(store: &Store, options: &Options, out: &mut dyn Write) -> Resu
     let provider = connect(options, &settings);
     let Some(seconds) = options.watch else {
         let round = round(store, options, &settings, provider?.as_ref())?;
-        return round.tell(out).map(ExitCode::from);
+        options.answer.give(Kind::Synchronization, || round.fields(options.dry_run), out)?;
+        return round.tell(options.answer, out).map(ExitCode::from);
     };
     let mut provider = provider;
     let mut last: Option<Round> = None;
@@ -102,7 +108,13 @@ pub(crate) fn run(store: &Store, options: &Options, out: &mut dyn Write) -> Resu
         let outcome = match &provider {
             Ok(provider) => round(store, options, &settings, provider.as_ref()).and_then(|round| {
                 let is_news = last.as_ref().is_none_or(|last| round.is_news_after(last));
-                let told = if is_news { round.tell(out).map(drop) } else { Ok(()) };
+                // Who reads objects is told of each round, also that nothing came of it.
+                let fields = || round.fields(options.dry_run);
+                let given = options.answer.give_next(Kind::Synchronization, fields, out);
+                let told = given.and_then(|()| match is_news {
+                    true => round.tell(options.answer, out).map(drop),
+                    false => Ok(()),
+                });
                 last = Some(round);
                 told
             }),
@@ -137,8 +149,9 @@ fn connect(options: &Options, settings: &Settings) -> Result<Box<dyn Provider>> 
 struct Round {
     plan: Plan,
     notes: Vec<String>,
-    /// Of whom the reading is, and how many NICs it has.
-    source: String,
+    /// Whose reading it is, and how many NICs it has.
+    provider: ProviderName,
+    nics: usize,
     rules: Rules,
 }
 
@@ -161,8 +174,7 @@ fn round(
     } else {
         revise(store, options, &wanted, &rules)?
     };
-    let source = format!("{}: {} NICs", reading.provider, reading.nics.len());
-    Ok(Round { plan, notes, source, rules })
+    Ok(Round { plan, notes, provider: reading.provider, nics: reading.nics.len(), rules })
 }
 
 /// Plans on what is stored, and writes the plan in the same transaction.
@@ -203,13 +215,29 @@ impl Round {
             || self.notes != earlier.notes
     }
 
+    /// What was done, for programs.
+    fn fields(&self, dry_run: bool) -> Value {
+        let Self { plan, notes, provider, nics, rules } = self;
+        json!({
+            "dryRun": dry_run,
+            "provider": provider.to_string(),
+            "nics": nics,
+            "atUnixSeconds": rules.now_unix_seconds,
+            "pools": plan.pools.iter().map(report::object).collect::<Vec<_>>(),
+            "conflicts": plan.conflicts,
+            "notes": notes,
+        })
+    }
+
     /// Says what was done. Answers the exit code.
-    fn tell(&self, out: &mut dyn Write) -> Result<u8> {
-        let Self { plan, notes, source, rules } = self;
-        if plan.pools.is_empty() && plan.conflicts.is_empty() {
-            writeln!(out, "{source}, no address for pods")?;
+    fn tell(&self, answer: Answer, out: &mut dyn Write) -> Result<u8> {
+        let Self { plan, notes, provider, nics, rules } = self;
+        if answer.is_text() {
+            if plan.pools.is_empty() && plan.conflicts.is_empty() {
+                writeln!(out, "{provider}: {nics} NICs, no address for pods")?;
+            }
+            report::write(plan, rules.confirm, rules.now_unix_seconds, out)?;
         }
-        report::write(plan, rules.confirm, rules.now_unix_seconds, out)?;
         for line in notes.iter().chain(&plan.conflicts) {
             writeln!(io::stderr(), "ipamctl: {line}")?;
         }

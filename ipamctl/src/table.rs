@@ -6,9 +6,6 @@ use anyhow::Result;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-/// The version of the objects that only this tool has.
-const API_VERSION: &str = "node-ipam/v1";
-
 /// What `-o` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -35,26 +32,6 @@ pub(crate) fn write_rows(header: &[&str], rows: &[Vec<String>], out: &mut dyn Wr
             line.extend(std::iter::repeat_n(' ', width - cell.chars().count() + 3));
         }
         writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
-}
-
-/// Writes one object in the form of the tool, `{"apiVersion": "node-ipam/v1", "kind": ...}`, with
-/// these further fields.
-pub(crate) fn write_object(
-    kind: &str,
-    fields: Value,
-    format: Format,
-    out: &mut dyn Write,
-) -> Result<()> {
-    let mut object = json!({ "apiVersion": API_VERSION, "kind": kind });
-    if let (Value::Object(all), Value::Object(fields)) = (&mut object, fields) {
-        all.extend(fields);
-    }
-    if format == Format::Yaml {
-        write!(out, "{}", serde_saphyr::to_string(&object)?)?;
-    } else {
-        writeln!(out, "{}", serde_json::to_string_pretty(&object)?)?;
     }
     Ok(())
 }

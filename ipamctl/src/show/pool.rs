@@ -8,11 +8,12 @@ use anyhow::{Context, Result, bail};
 use ipam_core::Pool;
 use serde_json::{Value, json};
 
+use crate::answer::{Kind, write_object};
 use crate::clock::utc;
 use crate::inventory::Inventory;
 use crate::occupancy::{Occupancy, State, svg, terminal};
 use crate::screen::Screen;
-use crate::table::{Format, number, write_facts, write_object};
+use crate::table::{Format, number, write_facts};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowPool {
@@ -51,7 +52,7 @@ pub(crate) fn show(
     }
     match options.output {
         Some(format @ (Format::Json | Format::Yaml)) => {
-            write_object("PoolOccupancy", object(pool, &occupancy), format, out)
+            write_object(Kind::PoolOccupancy, object(pool, &occupancy), format, out)
         }
         Some(Format::Wide) | None => {
             write_facts(&facts(pool, &occupancy), out)?;
