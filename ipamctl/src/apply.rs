@@ -1,7 +1,7 @@
 //! `ipamctl apply`: documents into the store, all or none.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::answer::{Answer, Kind};
 use crate::documents::Documents;
 use crate::evidence::{Evidence, Sources};
+use crate::plain;
 
 pub(crate) fn run(
     store: &Store,
@@ -22,7 +23,7 @@ pub(crate) fn run(
 ) -> Result<()> {
     let Documents { pools, reserved, mut faults, warnings } = Documents::read(files)?;
     for warning in warnings {
-        writeln!(io::stderr(), "ipamctl: warning: {warning}")?;
+        writeln!(plain::stderr(), "ipamctl: warning: {warning}")?;
     }
     if faults.is_empty() {
         let wanted =
@@ -89,11 +90,14 @@ pub(crate) fn in_use(store: &Store, sources: &Sources, wanted: &Declared) -> Res
     let leases: Vec<Lease> = leases.collect();
     let is_new = pools.is_empty();
     for note in evidence.notes.iter().filter(|_| is_new || !leases.is_empty()) {
-        writeln!(io::stderr(), "ipamctl: {note}")?;
+        writeln!(plain::stderr(), "ipamctl: {note}")?;
     }
     if !leases.is_empty() {
         let count = leases.len();
-        writeln!(io::stderr(), "ipamctl: {count} addresses are in use on this node already: held")?;
+        writeln!(
+            plain::stderr(),
+            "ipamctl: {count} addresses are in use on this node already: held"
+        )?;
     }
     Ok(leases)
 }

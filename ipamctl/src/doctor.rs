@@ -9,6 +9,7 @@ use ipam_store::Store;
 use serde_json::{Value, json};
 
 use crate::answer::{Kind, write_object};
+use crate::exit::Exit;
 use crate::table::Format;
 
 mod configurations;
@@ -19,9 +20,6 @@ mod judge;
 mod plugins;
 
 use finding::{Finding, Verdict};
-
-/// The exit code of a node that has a problem.
-const PROBLEMS: u8 = 3;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Doctor {
@@ -56,7 +54,7 @@ pub(crate) fn run(store: &Store, options: &Doctor, out: &mut dyn Write) -> Resul
         Some(Format::Wide) | None => list(&findings, out)?,
     }
     let is_ill = findings.iter().any(|finding| finding.verdict == Verdict::Problem);
-    Ok(if is_ill { PROBLEMS.into() } else { ExitCode::SUCCESS })
+    Ok(if is_ill { Exit::Found.into() } else { Exit::Done.into() })
 }
 
 fn counted(findings: &[Finding], verdict: Verdict) -> usize {

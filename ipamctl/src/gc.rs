@@ -9,13 +9,11 @@ use ipam_store::{Error, Store};
 use serde_json::{Value, json};
 
 use crate::answer::{Kind, write_object};
+use crate::exit::Exit;
 use crate::ips::{age, lease_object, or_none};
 use crate::liveness::{Liveness, Node};
 use crate::policy::Rules;
 use crate::table::{Format, write_rows};
-
-/// A dry run found something.
-const FOUND: u8 = 3;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Gc {
@@ -64,7 +62,7 @@ pub(crate) fn run(store: &Store, options: &Gc, out: &mut dyn Write) -> Result<Ex
         freed.into_iter().map(|(lease, why)| (lease, why.to_string())).collect()
     };
     tell(&freed, &kept, options, out)?;
-    Ok(if options.dry_run && !freed.is_empty() { FOUND.into() } else { ExitCode::SUCCESS })
+    Ok(if options.dry_run && !freed.is_empty() { Exit::Found } else { Exit::Done }.into())
 }
 
 /// Frees the dead, those of networks with equal rules together: how long an address rests then is

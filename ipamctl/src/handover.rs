@@ -18,6 +18,7 @@ use crate::evidence::{Sources, is_nobodys, living};
 use crate::export::Export as Document;
 use crate::host_local::{self, HostLocal, Reservation, Written};
 use crate::ips::lease_object;
+use crate::progress::Progress;
 
 /// The interface of a reservation that does not say which: what runtimes call the first.
 const USUAL_IFNAME: &str = "eth0";
@@ -144,7 +145,9 @@ pub(crate) fn import(
             });
         }
     }
+    let progress = Progress::of("looking for the holders on the node");
     let (mut leases, dead) = living(&options.sources, &pools, &claims)?;
+    drop(progress);
     if options.all {
         leases.extend(dead);
     } else {
@@ -153,7 +156,9 @@ pub(crate) fn import(
         }
     }
     // What was only seen to be alive has an owner now.
+    let progress = Progress::of("writing the database");
     let refused = store.adopt(&leases, is_nobodys)?;
+    drop(progress);
     for Lease { address, attachment, .. } in &refused {
         report.leave_out(*address, attachment, "it is held already", "", out)?;
     }

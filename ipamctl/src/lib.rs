@@ -18,6 +18,7 @@ mod delete;
 mod doctor;
 mod documents;
 mod evidence;
+mod exit;
 mod explain;
 mod export;
 mod gc;
@@ -27,11 +28,14 @@ mod host_local;
 mod inventory;
 mod ips;
 mod liveness;
+mod manual;
 mod metrics;
 mod occupancy;
 mod pin;
+mod plain;
 mod policy;
 mod pools;
+mod progress;
 mod rebuild;
 mod release;
 mod render;
@@ -47,15 +51,17 @@ mod watch;
 mod why;
 
 use answer::Answer;
+use exit::Exit;
 use inventory::Inventory;
 use ipam_store::Store;
+use plain::Plain;
 use screen::{Color, Screen};
 use show::Show;
 use table::Format;
 
 /// Shows and changes the address pools of this node.
 #[derive(Debug, Parser)]
-#[command(name = "ipamctl", version, max_term_width = 100)]
+#[command(name = "ipamctl", version, max_term_width = 100, after_help = exit::HELP)]
 struct Command {
     /// The directory of the database, as `ipam.dataDir` of the CNI configuration has it. `get`
     /// takes several (the databases of several nodes) and shows them as one.
@@ -143,6 +149,10 @@ enum Verb {
     /// Take over what another allocator has given out.
     #[command(subcommand)]
     Import(handover::Import),
+    /// Write what a shell needs to complete the arguments.
+    Completions(manual::Completions),
+    /// Write the manual, as `man` reads it.
+    Man(manual::Manual),
 }
 
 #[derive(Debug, Subcommand)]
@@ -232,13 +242,32 @@ pub fn main() -> ExitCode {
         // A reader that has seen enough, as in `ipamctl get ips | head`, is no failure.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            drop(writeln!(io::stderr(), "ipamctl: {error:#}"));
-            ExitCode::FAILURE
+            drop(writeln!(plain::stderr(), "ipamctl: {error:#}"));
+            Exit::Failed.into()
         }
     }
 }
 
+/// The arguments of the program, as clap has them: for what is made of them, and checked by them.
+pub fn command() -> clap::Command {
+    <Command as clap::CommandFactory>::command()
+}
+
 fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
+    match &command.verb {
+        // Colours, and what shells and programs read.
+        Verb::Show(Show::Pool(options)) => command.draw(options.watch, out, |inventory, out| {
+            show::pool::show(&inventory, options, command.screen(), out)
+        }),
+        Verb::Completions(options) => manual::completions(options, out),
+        Verb::Man(options) => manual::manual(options, out),
+        _ => return run_plain(command, &mut Plain(out)),
+    }
+    .map(|()| Exit::Done.into())
+}
+
+/// The verbs that write lines and no colours.
+fn run_plain(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
     let patience = command.patience();
     match &command.verb {
         Verb::Doctor(options) => return doctor::run(&command.store()?, options, out),
@@ -268,9 +297,6 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
             let history = history::read(&command.data_dirs, patience, options.address)?;
             show::ip::show(&command.inventory()?, &history, options, out)
         }
-        Verb::Show(Show::Pool(options)) => command.draw(options.watch, out, |inventory, out| {
-            show::pool::show(&inventory, options, command.screen(), out)
-        }),
         Verb::Get(Get::Pools(listing)) => command.draw(listing.watch, out, |inventory, out| {
             pools::show(&inventory.only(&listing.names)?, listing.output, out)
         }),
@@ -283,8 +309,10 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
             reservations::show(&command.inventory()?, show.output, out)
         }
         Verb::Get(Get::Pins(show)) => pin::show(&command.inventory()?, show.output, out),
+        // They were looked at before.
+        Verb::Show(Show::Pool(_)) | Verb::Completions(_) | Verb::Man(_) => Ok(()),
     }
-    .map(|()| ExitCode::SUCCESS)
+    .map(|()| Exit::Done.into())
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

@@ -1,6 +1,6 @@
 //! By which rules the addresses of a network rest: what its configuration on this node says.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -9,6 +9,7 @@ use cni_proto::NetworkConfig;
 use ipam_core::{NetworkName, Policy};
 
 use crate::conflist;
+use crate::plain;
 
 /// Where the rules of a network are looked for.
 #[derive(Debug, Clone, clap::Args)]
@@ -27,7 +28,7 @@ impl Rules {
             Ok(policy) => Ok(policy.unwrap_or_default()),
             Err(error) => {
                 writeln!(
-                    io::stderr(),
+                    plain::stderr(),
                     "ipamctl: what is freed of network {network} rests as by default: {error:#}"
                 )?;
                 Ok(Policy::default())

@@ -1,6 +1,6 @@
 //! `ipamctl rebuild` and `restore`: a new database from what the node knows, or from an export.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +12,8 @@ use crate::answer::{Answer, Kind};
 use crate::evidence::{Evidence, Sources, read_text};
 use crate::export::Export;
 use crate::ips::lease_object;
+use crate::plain;
+use crate::progress::Progress;
 
 /// The export that is used without being named, beside the database.
 pub(crate) const EXPORT_FILE: &str = "export.json";
@@ -73,7 +75,9 @@ pub(crate) fn rebuild(store: &Store, options: &Rebuild, out: &mut dyn Write) -> 
     tell_aside(aside.as_deref(), options.answer, out)?;
     let evidence = gather(&options.sources, &declared, &known(export.as_ref(), before))?;
     let leases: Vec<Lease> = evidence.leases.values().cloned().collect();
+    let progress = Progress::of("writing the database");
     store.create(&contents(declared, export).holding(&leases))?;
+    drop(progress);
     tell(&evidence, options, aside.as_deref(), out)
 }
 
@@ -89,7 +93,9 @@ pub(crate) fn restore(store: &Store, options: &Restore, out: &mut dyn Write) -> 
     let living: Vec<Lease> = evidence.leases.values().cloned().collect();
     let written = export.leases.clone();
     let contents = contents(declared, Some(export)).holding(&living).holding(&written);
+    let progress = Progress::of("writing the database");
     store.create(&contents)?;
+    drop(progress);
     let Contents { pools, leases, rests, .. } = &contents;
     let (pools, leases, rests) = (pools.len(), leases.len(), rests.len());
     if options.answer.is_text() {
@@ -114,7 +120,7 @@ fn refuse_if_readable(store: &Store, force: bool) -> Result<()> {
         ),
         Ok(_) | Err(Error::Missing { .. }) => Ok(()),
         Err(error) if error.needs_rebuild() || force => {
-            writeln!(io::stderr(), "ipamctl: {error}")?;
+            writeln!(plain::stderr(), "ipamctl: {error}")?;
             Ok(())
         }
         // A file that could not be read this time may be whole.
@@ -131,6 +137,7 @@ fn known(export: Option<&Export>, before: Option<Contents>) -> Vec<Lease> {
 }
 
 fn gather(sources: &Sources, declared: &Declared, known: &[Lease]) -> Result<Evidence> {
+    let _progress = Progress::of("looking at every namespace of the node");
     Evidence::gather(sources, &declared.pools, known)
 }
 
@@ -153,7 +160,7 @@ fn declared(store: &Store, export: Option<&Export>) -> Result<Declared> {
     match store.declared() {
         Ok(Some(declared)) => return Ok(declared),
         Ok(None) => {}
-        Err(error) => writeln!(io::stderr(), "ipamctl: {error}: the export's pools are used")?,
+        Err(error) => writeln!(plain::stderr(), "ipamctl: {error}: the export's pools are used")?,
     }
     let export = export.with_context(|| {
         format!(
@@ -188,7 +195,7 @@ fn tell(
 ) -> Result<()> {
     let how = if options.dry_run { "would be held" } else { "held" };
     for note in &evidence.notes {
-        writeln!(io::stderr(), "ipamctl: {note}")?;
+        writeln!(plain::stderr(), "ipamctl: {note}")?;
     }
     let leases = evidence.leases.values();
     if !options.answer.is_text() {

@@ -1,7 +1,7 @@
 //! `ipamctl release`: frees by hand what a runtime does not.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::IpAddr;
 
 use anyhow::{Result, bail};
@@ -13,7 +13,9 @@ use crate::answer::{Kind, write_object};
 use crate::inventory::left_of_rests;
 use crate::ips::{age, is_pod, lease_object};
 use crate::liveness::{Life, Liveness, Node};
+use crate::plain;
 use crate::policy::Rules;
+use crate::progress::Progress;
 use crate::table::Format;
 
 #[derive(Debug, clap::Args)]
@@ -103,9 +105,11 @@ pub(crate) fn run(store: &Store, options: &Release, out: &mut dyn Write) -> Resu
         }
     }
     if !options.dry_run {
+        let progress = Progress::of_parts("releasing", attachments.len());
         for attachment in &attachments {
             let policy = options.rules.of(&attachment.network)?;
             store.clone().with_policy(policy).release_by_hand(attachment)?;
+            progress.one_more();
         }
     }
     tell(&leases, &lives, options, out)
@@ -121,7 +125,7 @@ fn tell(
     for (lease, _) in all.clone().filter(|(_, life)| **life == Some(Life::Alive)) {
         let (holder, address) = (holder(lease), lease.address);
         writeln!(
-            io::stderr(),
+            plain::stderr(),
             "ipamctl: {holder} lives and keeps using {address}, which another pod may get: start \
              it anew"
         )?;

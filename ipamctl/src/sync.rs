@@ -1,6 +1,6 @@
 //! `ipamctl sync`: pools from what the cloud gave to this node's NICs.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 use crate::answer::{Answer, Kind};
 use crate::apply::in_use;
 use crate::evidence::Sources;
+use crate::exit::Exit;
 use crate::ips::now_unix_seconds;
+use crate::plain;
+use crate::progress::Progress;
 
 mod fence;
 mod plan;
@@ -26,11 +29,6 @@ pub(crate) use fence::gone_since;
 use plan::{Plan, Rules, plan};
 use settings::Settings;
 use wanted::{Node, Wanted, wanted};
-
-/// Pools that a person applied are in the way; everything else was done.
-const CONFLICT: u8 = 3;
-/// Somebody holds an address that the cloud does not give any more.
-const HELD: u8 = 4;
 
 /// What the verb takes.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -96,7 +94,9 @@ pub(crate) struct Options {
 
 pub(crate) fn run(store: &Store, options: &Options, out: &mut dyn Write) -> Result<ExitCode> {
     let settings = Settings::new(options)?;
+    let progress = Progress::of("looking for the metadata service");
     let provider = connect(options, &settings);
+    drop(progress);
     let Some(seconds) = options.watch else {
         let round = round(store, options, &settings, provider?.as_ref())?;
         options.answer.give(Kind::Synchronization, || round.fields(options.dry_run), out)?;
@@ -124,7 +124,7 @@ pub(crate) fn run(store: &Store, options: &Options, out: &mut dyn Write) -> Resu
             Ok(()) => {}
             // Nobody reads what is said any more.
             Err(error) if crate::is_closed_pipe(&error) => return Err(error),
-            Err(error) => writeln!(io::stderr(), "ipamctl: {error:#}")?,
+            Err(error) => writeln!(plain::stderr(), "ipamctl: {error:#}")?,
         }
         out.flush()?;
         thread::sleep(Duration::from_secs(seconds));
@@ -161,7 +161,9 @@ fn round(
     settings: &Settings,
     provider: &dyn Provider,
 ) -> Result<Round> {
+    let progress = Progress::of("waiting for the metadata service");
     let reading = provider.read().context("nothing was changed")?;
+    drop(progress);
     let (wanted, notes) = wanted(&reading, settings, &Node::look()?)?;
     let rules = Rules {
         node: settings.node.clone(),
@@ -230,7 +232,7 @@ impl Round {
     }
 
     /// Says what was done. Answers the exit code.
-    fn tell(&self, answer: Answer, out: &mut dyn Write) -> Result<u8> {
+    fn tell(&self, answer: Answer, out: &mut dyn Write) -> Result<Exit> {
         let Self { plan, notes, provider, nics, rules } = self;
         if answer.is_text() {
             if plan.pools.is_empty() && plan.conflicts.is_empty() {
@@ -239,14 +241,14 @@ impl Round {
             report::write(plan, rules.confirm, rules.now_unix_seconds, out)?;
         }
         for line in notes.iter().chain(&plan.conflicts) {
-            writeln!(io::stderr(), "ipamctl: {line}")?;
+            writeln!(plain::stderr(), "ipamctl: {line}")?;
         }
         let fenced = plan.pools.iter().flat_map(|pool| &pool.fenced);
         let mut is_held = false;
         for lease in fenced.filter_map(|fenced| fenced.holder.as_ref()) {
             is_held = true;
             writeln!(
-                io::stderr(),
+                plain::stderr(),
                 "ipamctl: {} is held by {} and is not for pods of this NIC any more: no frame \
                  reaches it; start the pod anew",
                 lease.address,
@@ -254,9 +256,9 @@ impl Round {
             )?;
         }
         Ok(match (plan.conflicts.is_empty(), is_held) {
-            (false, _) => CONFLICT,
-            (true, true) => HELD,
-            (true, false) => 0,
+            (false, _) => Exit::Found,
+            (true, true) => Exit::Held,
+            (true, false) => Exit::Done,
         })
     }
 }

@@ -6,6 +6,8 @@ use anyhow::Result;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+use crate::plain::plain;
+
 /// What `-o` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -21,7 +23,9 @@ pub(crate) enum Format {
 /// them, nothing behind the last.
 pub(crate) fn write_rows(header: &[&str], rows: &[Vec<String>], out: &mut dyn Write) -> Result<()> {
     let header: Vec<String> = header.iter().map(ToString::to_string).collect();
-    let all = || std::iter::once(&header).chain(rows);
+    let plain = |row: &Vec<String>| row.iter().map(|cell| one_line(cell)).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(plain).collect();
+    let all = || std::iter::once(&header).chain(&rows);
     let widths: Vec<usize> = (0..header.len())
         .map(|column| all().map(|row| row[column].chars().count()).max().unwrap_or_default())
         .collect();
@@ -43,11 +47,16 @@ pub(crate) fn write_facts(facts: &[(&str, String)], out: &mut dyn Write) -> Resu
     for (label, value) in facts {
         let mut label = format!("{label}:");
         for line in value.lines() {
-            writeln!(out, "{label:<width$}{line}")?;
+            writeln!(out, "{label:<width$}{}", plain(line))?;
             label.clear();
         }
     }
     Ok(())
+}
+
+/// A cell, whatever it holds, on its line.
+fn one_line(cell: &str) -> String {
+    plain(cell).replace('\n', "\\n").replace('\t', "\\t")
 }
 
 /// A number of addresses for JSON, where one beyond 64 bits is no number to many: it stops at the

@@ -7,6 +7,7 @@ use ipam_store::{Store, Verdict};
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Kind};
+use crate::progress::Progress;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Verify {
@@ -26,7 +27,9 @@ pub(crate) struct Verify {
 const SMALL: u64 = 1 << 20;
 
 pub(crate) fn run(store: &Store, options: &Verify, out: &mut dyn Write) -> Result<()> {
+    let progress = Progress::of("reading every page of the database");
     let verdict = store.verify(options.repair)?;
+    drop(progress);
     let answer = options.answer;
     let mut compaction = Value::Null;
     if options.compact {
