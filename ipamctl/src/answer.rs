@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+use crate::plain;
 use crate::table::Format;
 
 /// The version of the objects that only this tool has.
@@ -131,7 +132,9 @@ impl Answer {
     ) -> Result<()> {
         match self.output {
             None => {}
-            Some(Form::Json) => writeln!(out, "{}", kind.object(fields()))?,
+            Some(Form::Json) => {
+                writeln!(out, "{}", plain::json(&kind.object(fields()).to_string()))?;
+            }
             Some(Form::Yaml) => {
                 write!(out, "---\n{}", serde_saphyr::to_string(&kind.object(fields()))?)?;
             }
@@ -152,7 +155,7 @@ pub(crate) fn write_object(
     if format == Format::Yaml {
         write!(out, "{}", serde_saphyr::to_string(&object)?)?;
     } else {
-        writeln!(out, "{}", serde_json::to_string_pretty(&object)?)?;
+        writeln!(out, "{}", plain::json(&serde_json::to_string_pretty(&object)?))?;
     }
     Ok(())
 }

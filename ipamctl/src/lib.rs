@@ -259,6 +259,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
         Verb::Show(Show::Pool(options)) => command.draw(options.watch, out, |inventory, out| {
             show::pool::show(&inventory, options, command.screen(), out)
         }),
+        Verb::Render(options) => render::run(options, out),
         Verb::Completions(options) => manual::completions(options, out),
         Verb::Man(options) => manual::manual(options, out),
         _ => return run_plain(command, &mut Plain(out)),
@@ -282,7 +283,6 @@ fn run_plain(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
         Verb::Metrics(options) => metrics::run(&command.store()?, options, out),
         Verb::Repair(options) => repair::run(options, patience, out),
         Verb::Explain(what) => explain::run(what, patience, out),
-        Verb::Render(options) => render::run(options, out),
         Verb::Rebuild(options) => rebuild::rebuild(&command.store()?, options, out),
         Verb::Restore(options) => rebuild::restore(&command.store()?, options, out),
         Verb::Export(options) => handover::export(&command.store()?, options, patience, out),
@@ -310,7 +310,7 @@ fn run_plain(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
         }
         Verb::Get(Get::Pins(show)) => pin::show(&command.inventory()?, show.output, out),
         // They were looked at before.
-        Verb::Show(Show::Pool(_)) | Verb::Completions(_) | Verb::Man(_) => Ok(()),
+        Verb::Show(Show::Pool(_)) | Verb::Render(_) | Verb::Completions(_) | Verb::Man(_) => Ok(()),
     }
     .map(|()| Exit::Done.into())
 }

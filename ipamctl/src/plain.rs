@@ -16,6 +16,20 @@ pub(crate) fn plain(text: &str) -> String {
     plain
 }
 
+/// JSON without them either: of these it escapes by itself only those of ASCII (RFC 8259, section 7).
+pub(crate) fn json(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_obeyed(character) {
+            // Outside of strings there are none, and all are within 16 bits.
+            plain.extend(format!("\\u{:04x}", u32::from(character)).chars());
+        } else {
+            plain.push(character);
+        }
+    }
+    plain
+}
+
 fn is_obeyed(character: char) -> bool {
     let turns = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     turns || character.is_control() && !matches!(character, '\n' | '\t')
@@ -51,6 +65,7 @@ mod tests {
         let mut written = Plain(Vec::new());
         write!(written, "a{}b", "\x1b[2J\u{9b}1m\r\u{7}\u{202e}").unwrap();
         let written = String::from_utf8(written.0).unwrap();
+        assert_eq!(json("\"\u{9b}\u{202e}\\n\""), "\"\\u009b\\u202e\\n\"");
         assert_eq!(written, "a\\u{1b}[2J\\u{9b}1m\\u{d}\\u{7}\\u{202e}b");
     }
 }

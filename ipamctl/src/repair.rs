@@ -63,7 +63,7 @@ pub(crate) fn run(options: &Repair, patience: Duration, out: &mut dyn Write) -> 
                 if options.answer.is_text() {
                     writeln!(out, "  {text}")?;
                 }
-                failures.push(text.to_string());
+                failures.push(text);
             }
         }
         failed += failures.len();

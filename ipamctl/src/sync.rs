@@ -111,10 +111,11 @@ pub(crate) fn run(store: &Store, options: &Options, out: &mut dyn Write) -> Resu
                 // Who reads objects is told of each round, also that nothing came of it.
                 let fields = || round.fields(options.dry_run);
                 let given = options.answer.give_next(Kind::Synchronization, fields, out);
-                let told = given.and_then(|()| match is_news {
-                    true => round.tell(options.answer, out).map(drop),
-                    false => Ok(()),
-                });
+                let told = if is_news {
+                    given.and_then(|()| round.tell(options.answer, out)).map(drop)
+                } else {
+                    given
+                };
                 last = Some(round);
                 told
             }),

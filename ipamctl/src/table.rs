@@ -4,9 +4,9 @@ use std::io::Write;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::plain::plain;
+use crate::plain::{json, plain};
 
 /// What `-o` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -67,11 +67,11 @@ pub(crate) fn number(count: u128) -> u64 {
 
 /// Writes items as the list that `kubectl get -o json` or `-o yaml` gives.
 pub(crate) fn write_list(items: &[Value], format: Format, out: &mut dyn Write) -> Result<()> {
-    let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+    let list = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": items });
     if format == Format::Yaml {
         write!(out, "{}", serde_saphyr::to_string(&list)?)?;
     } else {
-        writeln!(out, "{}", serde_json::to_string_pretty(&list)?)?;
+        writeln!(out, "{}", json(&serde_json::to_string_pretty(&list)?))?;
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ impl Metadata {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if let Some(gate) = gate.take() {
-                    drop(gate.recv());
+                    let _opened = gate.recv();
                 }
                 drop(answer(&stream, &addresses));
             }
