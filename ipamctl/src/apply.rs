@@ -1,25 +1,29 @@
 //! `ipamctl apply`: documents into the store, all or none.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use ipam_core::{Change, Lease, Pool};
+use ipam_core::{Change, Lease, POOL_KIND, Pool, PoolName, RESERVED_KIND};
 use ipam_store::{ApplyError, Declared, Error, Store};
+use serde_json::json;
 
+use crate::answer::{Answer, Kind};
 use crate::documents::Documents;
 use crate::evidence::{Evidence, Sources};
+use crate::plain;
 
 pub(crate) fn run(
     store: &Store,
     sources: Option<&Sources>,
     files: &[PathBuf],
+    answer: Answer,
     out: &mut dyn Write,
 ) -> Result<()> {
     let Documents { pools, reserved, mut faults, warnings } = Documents::read(files)?;
     for warning in warnings {
-        writeln!(io::stderr(), "ipamctl: warning: {warning}")?;
+        writeln!(plain::stderr(), "ipamctl: warning: {warning}")?;
     }
     if faults.is_empty() {
         let wanted =
@@ -31,16 +35,24 @@ pub(crate) fn run(
         match store.apply_where(&wanted, &in_use) {
             Ok(changes) => {
                 let mut named = BTreeSet::new();
+                let mut documents = Vec::new();
+                let mut tell = |word: &str, kind: &str, name: &PoolName, change: Change| {
+                    let change = done(change);
+                    documents
+                        .push(json!({ "kind": kind, "name": name.as_str(), "change": change }));
+                    if answer.is_text() { writeln!(out, "{word}/{name} {change}") } else { Ok(()) }
+                };
                 for (pool, change) in wanted.pools.iter().zip(changes.pools) {
                     // A name comes again only with the same contents: there is nothing left to do.
                     let is_first = named.insert(pool.name());
                     let change = if is_first { change } else { Change::Unchanged };
-                    writeln!(out, "pool/{} {}", pool.name(), done(change))?;
+                    tell("pool", POOL_KIND, pool.name(), change)?;
                 }
                 for (reserved, change) in wanted.reserved.iter().zip(changes.reserved) {
-                    writeln!(out, "reserved/{} {}", reserved.name(), done(change))?;
+                    tell("reserved", RESERVED_KIND, reserved.name(), change)?;
                 }
-                return Ok(());
+                let fields = || json!({ "documents": documents });
+                return answer.give(Kind::Application, fields, out);
             }
             Err(ApplyError::Rejected(rejections)) => {
                 for rejection in rejections {
@@ -78,11 +90,14 @@ pub(crate) fn in_use(store: &Store, sources: &Sources, wanted: &Declared) -> Res
     let leases: Vec<Lease> = leases.collect();
     let is_new = pools.is_empty();
     for note in evidence.notes.iter().filter(|_| is_new || !leases.is_empty()) {
-        writeln!(io::stderr(), "ipamctl: {note}")?;
+        writeln!(plain::stderr(), "ipamctl: {note}")?;
     }
     if !leases.is_empty() {
         let count = leases.len();
-        writeln!(io::stderr(), "ipamctl: {count} addresses are in use on this node already: held")?;
+        writeln!(
+            plain::stderr(),
+            "ipamctl: {count} addresses are in use on this node already: held"
+        )?;
     }
     Ok(leases)
 }

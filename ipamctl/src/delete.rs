@@ -5,6 +5,9 @@ use std::io::Write;
 use anyhow::{Result, bail};
 use ipam_core::{Lease, PoolName};
 use ipam_store::{Revision, Store};
+use serde_json::json;
+
+use crate::answer::{Answer, Kind};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Delete {
@@ -14,11 +17,14 @@ pub(crate) enum Delete {
         /// The pools.
         #[arg(value_name = "NAME", required = true)]
         names: Vec<PoolName>,
+
+        #[command(flatten)]
+        answer: Answer,
     },
 }
 
 pub(crate) fn run(store: &Store, delete: &Delete, out: &mut dyn Write) -> Result<()> {
-    let Delete::Pools { names } = delete;
+    let Delete::Pools { names, answer } = delete;
     let mut unknown: Vec<&PoolName> = Vec::new();
     let mut held: Vec<Lease> = Vec::new();
     // A directory without a store stays one: nothing is made where nothing is to be taken away.
@@ -48,8 +54,9 @@ pub(crate) fn run(store: &Store, delete: &Delete, out: &mut dyn Write) -> Result
         let lines: String = lines.collect();
         bail!("nothing was deleted: {} addresses are held:{lines}", held.len());
     }
-    for name in names {
+    for name in names.iter().filter(|_| answer.is_text()) {
         writeln!(out, "pool/{name} deleted")?;
     }
-    Ok(())
+    let names = names.iter().map(PoolName::as_str);
+    answer.give(Kind::Deletion, || json!({ "pools": names.collect::<Vec<_>>() }), out)
 }

@@ -8,6 +8,9 @@ use anyhow::Result;
 use ipam_store::Store;
 use serde_json::{Value, json};
 
+use crate::answer::{Kind, write_object};
+use crate::exit::Exit;
+use crate::plain::plain;
 use crate::screen::Screen;
 use crate::table::Format;
 
@@ -20,9 +23,6 @@ mod known_keys;
 mod plugins;
 
 use finding::{Finding, Verdict};
-
-/// The exit code of a node that has a problem.
-const PROBLEMS: u8 = 3;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Doctor {
@@ -56,24 +56,21 @@ pub(crate) fn run(
 ) -> Result<ExitCode> {
     let findings = judge::judge(&examine::examine(store, options));
     match options.output {
-        Some(Format::Json) => {
-            writeln!(out, "{}", serde_json::to_string_pretty(&object(&findings))?)?;
+        Some(format @ (Format::Json | Format::Yaml)) => {
+            write_object(Kind::Diagnosis, fields(&findings), format, out)?;
         }
-        Some(Format::Yaml) => write!(out, "{}", serde_saphyr::to_string(&object(&findings))?)?,
         Some(Format::Wide) | None => list(&findings, screen, out)?,
     }
     let is_ill = findings.iter().any(|finding| finding.verdict == Verdict::Problem);
-    Ok(if is_ill { PROBLEMS.into() } else { ExitCode::SUCCESS })
+    Ok(if is_ill { Exit::Found.into() } else { Exit::Done.into() })
 }
 
 fn counted(findings: &[Finding], verdict: Verdict) -> usize {
     findings.iter().filter(|finding| finding.verdict == verdict).count()
 }
 
-fn object(findings: &[Finding]) -> Value {
+fn fields(findings: &[Finding]) -> Value {
     json!({
-        "apiVersion": "node-ipam/v1",
-        "kind": "Diagnosis",
         "problems": counted(findings, Verdict::Problem),
         "warnings": counted(findings, Verdict::Warning),
         "findings": findings.iter().map(Finding::to_json).collect::<Vec<_>>(),
@@ -84,9 +81,10 @@ fn list(findings: &[Finding], screen: Screen, out: &mut dyn Write) -> Result<()>
     let width = findings.iter().map(|it| it.check.chars().count()).max().unwrap_or_default();
     for Finding { check, verdict, found, remedy } in findings {
         let word = format!("{:<9}", verdict.as_str());
-        writeln!(out, "{}{check:<width$}   {found}", screen.paint(verdict.sgr(), &word))?;
+        let (word, found) = (screen.paint(verdict.sgr(), &word), plain(found));
+        writeln!(out, "{word}{check:<width$}   {found}")?;
         if let Some(remedy) = remedy {
-            writeln!(out, "{:<9}{:<width$}   -> {remedy}", "", "")?;
+            writeln!(out, "{:<9}{:<width$}   -> {}", "", "", plain(remedy))?;
         }
     }
     let (problems, warnings) =

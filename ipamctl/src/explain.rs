@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use cni_coordinator::{CoordinatorConfig, Place, Site, Wiring, plan, survey};
+use cni_coordinator::{CoordinatorConfig, Need, Place, Site, Step, Wiring, plan, survey};
 use cni_net::Netns;
 use cni_proto::NetworkConfig;
 use ipam_core::Attachment;
 use ipam_store::Wirings;
+use serde_json::{Value, json};
 
+use crate::answer::{Answer, Kind};
 use crate::conflist::{self, own_part};
 
 #[derive(Debug, clap::Subcommand)]
@@ -36,6 +38,9 @@ pub(crate) struct Coordinator {
     /// The container's id, from which names and MACs follow.
     #[arg(long, value_name = "ID", default_value = "0000000000000000")]
     container: String,
+
+    #[command(flatten)]
+    answer: Answer,
 }
 
 const PLUGIN: &str = "cni-coordinator";
@@ -55,16 +60,23 @@ pub(crate) fn run(explain: &Explain, patience: Duration, out: &mut dyn Write) ->
     let mut site = Site::open(Some(&pod))?;
     let scene = survey(&mut site, &attachment, &options.netns)?;
     let mut scene = scene.with_context(|| format!("{} is gone", options.netns.display()))?;
+    let mut warnings = Vec::new();
     let known = Wirings::new(&config.state_dir, patience).of(&attachment.container)?;
     for recorded in known {
         match Wiring::from_json(&recorded.document) {
             Ok(wiring) => scene.wirings.push(wiring),
             // An ADD goes on without it as well.
-            Err(error) => writeln!(out, "# {}: {error}", recorded.attachment)?,
+            Err(error) => warnings.push(format!("{}: {error}", recorded.attachment)),
         }
     }
     let plan = plan(&config, &scene)?;
-    for warning in &plan.warnings {
+    warnings.extend(plan.warnings.iter().map(ToString::to_string));
+    if !options.answer.is_text() {
+        let steps: Vec<Value> = plan.steps.iter().map(step_object).collect();
+        let fields = || json!({ "warnings": warnings, "steps": steps });
+        return options.answer.give(Kind::Explanation, fields, out);
+    }
+    for warning in &warnings {
         writeln!(out, "# {warning}")?;
     }
     for step in &plan.steps {
@@ -74,4 +86,17 @@ pub(crate) fn run(explain: &Explain, patience: Duration, out: &mut dyn Write) ->
     let (pod, node) = (count(Place::Pod), count(Place::Node));
     writeln!(out, "# {pod} steps in the pod, {node} on the node; nothing was done")?;
     Ok(())
+}
+
+/// A step for programs.
+pub(crate) fn step_object(step: &Step) -> Value {
+    json!({
+        "command": step.to_string(),
+        "place": match step.place {
+            Place::Node => "node",
+            Place::Pod => "pod",
+        },
+        "mustSucceed": step.need == Need::Must,
+        "for": step.ingredient.to_string(),
+    })
 }

@@ -17,6 +17,8 @@ use serde_json::Value;
 
 use document::ExportDocument;
 
+use crate::plain;
+
 /// `apiVersion` of the document.
 pub(crate) const API_VERSION: &str = "node-ipam/v1";
 /// `kind` of the document.
@@ -46,7 +48,7 @@ impl Export {
     pub(crate) fn to_json(&self) -> Result<String> {
         let mut document = ExportDocument::new(self)?;
         document.checksum = checksum(serde_json::to_value(&document)?);
-        Ok(serde_json::to_string_pretty(&document)? + "\n")
+        Ok(plain::json(&serde_json::to_string_pretty(&document)?) + "\n")
     }
 
     /// Reads such a document. Each part is checked, but not whether the parts fit each other.

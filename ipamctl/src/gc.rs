@@ -4,16 +4,16 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use ipam_core::{Lease, reclaim};
+use ipam_core::{Facts, Lease, Policy, WhyFreed, reclaim};
 use ipam_store::{Error, Store};
 use serde_json::{Value, json};
 
+use crate::answer::{Kind, write_object};
+use crate::exit::Exit;
 use crate::ips::{age, lease_object, or_none};
 use crate::liveness::{Liveness, Node};
-use crate::table::{Format, write_object, write_rows};
-
-/// A dry run found something.
-const FOUND: u8 = 3;
+use crate::policy::Rules;
+use crate::table::{Format, write_rows};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Gc {
@@ -28,6 +28,9 @@ pub(crate) struct Gc {
     /// The form of the answer: `wide` has what stays too; a table of what is freed when absent.
     #[arg(short, long, value_enum)]
     output: Option<Format>,
+
+    #[command(flatten)]
+    rules: Rules,
 
     #[command(flatten)]
     node: Node,
@@ -54,11 +57,49 @@ pub(crate) fn run(store: &Store, options: &Gc, out: &mut dyn Write) -> Result<Ex
     let freed: Vec<Judged> = if options.dry_run {
         verdict.freed.iter().map(|(lease, why)| ((*lease).clone(), why.to_string())).collect()
     } else {
-        let freed = store.reclaim(facts).context("nothing was freed")?;
+        let dead = verdict.freed.iter().map(|(lease, _)| *lease);
+        let freed = free(store, facts, &dead.collect::<Vec<_>>(), &leases, &options.rules)?;
         freed.into_iter().map(|(lease, why)| (lease, why.to_string())).collect()
     };
     tell(&freed, &kept, options, out)?;
-    Ok(if options.dry_run && !freed.is_empty() { FOUND.into() } else { ExitCode::SUCCESS })
+    Ok(if options.dry_run && !freed.is_empty() { Exit::Found } else { Exit::Done }.into())
+}
+
+/// Frees the dead, those of networks with equal rules together: how long an address rests then is
+/// the rule of the network that it was held in.
+fn free(
+    store: &Store,
+    facts: &Facts,
+    dead: &[&Lease],
+    all: &[Lease],
+    rules: &Rules,
+) -> Result<Vec<(Lease, WhyFreed)>> {
+    let mut networks: Vec<_> = dead.iter().map(|lease| &lease.attachment.network).collect();
+    networks.sort();
+    networks.dedup();
+    let mut by_policy: Vec<(Policy, Vec<_>)> = Vec::new();
+    for network in networks {
+        let policy = rules.of(network)?;
+        match by_policy.iter_mut().find(|(known, _)| *known == policy) {
+            Some((_, networks)) => networks.push(network),
+            None => by_policy.push((policy, vec![network])),
+        }
+    }
+    let mut freed = Vec::new();
+    for (policy, networks) in by_policy {
+        // What is alive is never freed: so the other networks' turn comes later.
+        let others = all.iter().filter(|lease| !networks.contains(&&lease.attachment.network));
+        let mut facts = facts.clone();
+        facts.alive.extend(others.map(|lease| lease.address));
+        let store = store.clone().with_policy(policy);
+        let done = store.reclaim(&facts).with_context(|| {
+            let count = freed.len();
+            if count == 0 { "nothing was freed".to_owned() } else { format!("{count} were freed") }
+        })?;
+        freed.extend(done);
+    }
+    freed.sort_by_key(|(lease, _)| lease.address);
+    Ok(freed)
 }
 
 fn tell(freed: &[Judged], kept: &[Judged], options: &Gc, out: &mut dyn Write) -> Result<()> {
@@ -70,7 +111,7 @@ fn tell(freed: &[Judged], kept: &[Judged], options: &Gc, out: &mut dyn Write) ->
             "freed": objects(freed),
             "kept": objects(kept),
         });
-        return write_object("Collection", fields, format, out);
+        return write_object(Kind::Collection, fields, format, out);
     }
     let done = if options.dry_run { "would free" } else { "freed" };
     let mut rows: Vec<Vec<String>> = freed.iter().map(|judged| row(judged, done)).collect();

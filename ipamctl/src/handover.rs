@@ -1,7 +1,9 @@
 //! `ipamctl export` and `import`: what is held, to and from other places.
 
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,10 +11,14 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use ipam_core::{Attachment, Lease, NetworkName, Stamp};
 use ipam_store::{Contents, Store};
+use serde_json::{Value, json};
 
+use crate::answer::{Answer, Kind};
 use crate::evidence::{Sources, is_nobodys, living};
 use crate::export::Export as Document;
 use crate::host_local::{self, HostLocal, Reservation, Written};
+use crate::ips::lease_object;
+use crate::progress::Progress;
 
 /// The interface of a reservation that does not say which: what runtimes call the first.
 const USUAL_IFNAME: &str = "eth0";
@@ -57,6 +63,9 @@ pub(crate) struct FromHostLocal {
 
     #[command(flatten)]
     sources: Sources,
+
+    #[command(flatten)]
+    answer: Answer,
 }
 
 pub(crate) fn export(
@@ -111,17 +120,18 @@ pub(crate) fn import(
     let pools = store.contents()?.pools;
     let now = ipam_store::now();
     let mut claims = Vec::new();
+    let mut report = Report::new(options.answer);
     for network in networks(options)? {
         let found = HostLocal::read(&options.directory, &network, patience)?;
         for address in &found.abandoned {
-            writeln!(out, "{address} of {network}: an empty file, held by nobody: left out")?;
+            report.leave_out(*address, &network, "an empty file, held by nobody", "", out)?;
         }
         for oddity in &found.oddities {
-            writeln!(out, "{oddity}")?;
+            report.note(oddity, out)?;
         }
         for Reservation { address, container, ifname } in found.reservations {
             let Some(pool) = pools.iter().find(|pool| pool.claims(address)) else {
-                writeln!(out, "{address} of {network}: no pool has it: left out")?;
+                report.leave_out(address, &network, "no pool has it", "", out)?;
                 continue;
             };
             let ifname = ifname.map_or_else(|| USUAL_IFNAME.parse(), Ok)?;
@@ -135,21 +145,77 @@ pub(crate) fn import(
             });
         }
     }
+    let progress = Progress::of("looking for the holders on the node");
     let (mut leases, dead) = living(&options.sources, &pools, &claims)?;
+    drop(progress);
     if options.all {
         leases.extend(dead);
     } else {
         for Lease { address, attachment, .. } in dead {
-            writeln!(out, "{address} of {attachment}: nothing of it lives: left out (--all)")?;
+            report.leave_out(address, &attachment, "nothing of it lives", " (--all)", out)?;
         }
     }
     // What was only seen to be alive has an owner now.
+    let progress = Progress::of("writing the database");
     let refused = store.adopt(&leases, is_nobodys)?;
+    drop(progress);
     for Lease { address, attachment, .. } in &refused {
-        writeln!(out, "{address} of {attachment}: it is held already: left out")?;
+        report.leave_out(*address, attachment, "it is held already", "", out)?;
     }
-    writeln!(out, "{} leases imported", leases.len() - refused.len())?;
-    Ok(())
+    leases.retain(|lease| !refused.contains(lease));
+    report.end(&leases, out)
+}
+
+/// What an import left out: told as it happens, or gathered for an object.
+struct Report {
+    answer: Answer,
+    left_out: Vec<Value>,
+    notes: Vec<String>,
+}
+
+impl Report {
+    fn new(answer: Answer) -> Self {
+        Self { answer, left_out: Vec::new(), notes: Vec::new() }
+    }
+
+    fn leave_out(
+        &mut self,
+        address: IpAddr,
+        holder: &dyn Display,
+        why: &str,
+        remedy: &str,
+        out: &mut dyn Write,
+    ) -> Result<()> {
+        self.left_out.push(json!({ "ip": address, "holder": holder.to_string(), "why": why }));
+        if self.answer.is_text() {
+            writeln!(out, "{address} of {holder}: {why}: left out{remedy}")?;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, note: &dyn Display, out: &mut dyn Write) -> Result<()> {
+        self.notes.push(note.to_string());
+        if self.answer.is_text() {
+            writeln!(out, "{note}")?;
+        }
+        Ok(())
+    }
+
+    fn end(self, imported: &[Lease], out: &mut dyn Write) -> Result<()> {
+        let Self { answer, left_out, notes } = self;
+        if answer.is_text() {
+            writeln!(out, "{} leases imported", imported.len())?;
+        }
+        let imported = imported.iter().map(lease_object);
+        let fields = || {
+            json!({
+                "imported": imported.collect::<Vec<_>>(),
+                "leftOut": left_out,
+                "notes": notes,
+            })
+        };
+        answer.give(Kind::Import, fields, out)
+    }
 }
 
 /// The networks that host-local has directories for, or those that were named.

@@ -67,15 +67,6 @@ impl Inventory {
         }
         Ok(self)
     }
-
-    /// How many addresses of each pool are held; a pool that is not in it has none.
-    pub(crate) fn held(&self) -> BTreeMap<&PoolName, usize> {
-        let mut held = BTreeMap::new();
-        for lease in &self.leases {
-            *held.entry(&lease.pool).or_default() += 1;
-        }
-        held
-    }
 }
 
 /// The rests that are not over, as they count in the node's present boot: as the store does at its

@@ -1,10 +1,14 @@
 //! `ipamctl get ips`: who holds what, and what rests.
 
 use std::io::Write;
+use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use ipam_core::{AddressRange, Lease, Moment, PodRef, PoolName, RangeSet, RestKind, RestReason};
+use ipam_core::{
+    AddressRange, IfName, Lease, Moment, NetworkName, Pin, PodRef, PoolName, RangeSet, Reserved,
+    RestKind, RestReason,
+};
 use ipam_store::Resting;
 use serde_json::{Value, json};
 
@@ -28,6 +32,8 @@ struct Row<'a> {
     pool: &'a PoolName,
     what: What<'a>,
     is_fenced: bool,
+    /// Whom it is kept for.
+    pin: Option<&'a Pin>,
 }
 
 #[derive(Debug)]
@@ -69,6 +75,7 @@ fn rows<'a>(inventory: &'a Inventory, filter: &Filter) -> Result<Vec<Row<'a>>> {
         pool: &lease.pool,
         what: What::Held(lease),
         is_fenced: fenced.contains(lease.address),
+        pin: pin_of(&inventory.reserved, lease.address).map(|(_, pin)| pin),
     });
     let mut rows: Vec<Row<'_>> = held.collect();
     if filter.wants_more_than_held() {
@@ -89,13 +96,16 @@ fn rows<'a>(inventory: &'a Inventory, filter: &Filter) -> Result<Vec<Row<'a>>> {
                             pool: name,
                             what: What::Resting(resting),
                             is_fenced: false,
+                            pin: None,
                         }));
                     }
+                    State::Pinned => rows.extend(pinned(run.range, name, reserved)),
                     state @ (State::Fenced | State::Reserved) => rows.push(Row {
                         range: run.range,
                         pool: name,
                         what: What::Nothing(state),
                         is_fenced: state == State::Fenced,
+                        pin: None,
                     }),
                 }
             }
@@ -109,6 +119,34 @@ fn rows<'a>(inventory: &'a Inventory, filter: &Filter) -> Result<Vec<Row<'a>>> {
             && filter.wants_holder(row)
     });
     Ok(rows)
+}
+
+/// The parts of a run that are kept for pods, those of each document for itself.
+fn pinned<'a>(
+    run: AddressRange,
+    pool: &'a PoolName,
+    reserved: &'a [Reserved],
+) -> impl Iterator<Item = Row<'a>> {
+    let mut left = RangeSet::from(run);
+    let pins = reserved.iter().filter_map(|one| Some((one.ips(), one.pin()?)));
+    pins.flat_map(move |(ips, pin)| {
+        let here = left.intersection(ips);
+        left = left.difference(&here);
+        let row = |range: &AddressRange| Row {
+            range: *range,
+            pool,
+            what: What::Nothing(State::Pinned),
+            is_fenced: false,
+            pin: Some(pin),
+        };
+        here.ranges().iter().map(row).collect::<Vec<_>>()
+    })
+}
+
+/// The document that keeps an address for a pod, and the pod.
+pub(crate) fn pin_of(reserved: &[Reserved], address: IpAddr) -> Option<(&Reserved, &Pin)> {
+    let mut pins = reserved.iter().filter_map(|one| Some((one, one.pin()?)));
+    pins.find(|(one, _)| one.ips().contains(address))
 }
 
 impl Row<'_> {
@@ -127,21 +165,26 @@ impl Row<'_> {
                 RestReason::Sticky { key } => Some((&key.namespace, &key.name)),
                 _ => None,
             },
-            What::Nothing(_) => None,
+            What::Nothing(_) => self.pin.map(|pin| (pin.namespace.as_str(), pin.name.as_str())),
         }
     }
 
     /// The network and the interface.
-    fn place(&self) -> Option<(&str, &str)> {
+    fn place(&self) -> (Option<&str>, Option<&str>) {
         match self.what {
             What::Held(Lease { attachment, .. }) => {
-                Some((attachment.network.as_str(), attachment.ifname.as_str()))
+                (Some(attachment.network.as_str()), Some(attachment.ifname.as_str()))
             }
             What::Resting(Resting { rest, .. }) => match &rest.reason {
-                RestReason::Sticky { key } => Some((key.network.as_str(), key.ifname.as_str())),
-                _ => None,
+                RestReason::Sticky { key } => {
+                    (Some(key.network.as_str()), Some(key.ifname.as_str()))
+                }
+                _ => (None, None),
             },
-            What::Nothing(_) => None,
+            What::Nothing(_) => (
+                self.pin.and_then(|pin| pin.network.as_ref()).map(NetworkName::as_str),
+                self.pin.and_then(|pin| pin.ifname.as_ref()).map(IfName::as_str),
+            ),
         }
     }
 
@@ -162,16 +205,17 @@ impl Row<'_> {
 
     fn cells(&self, now: Moment) -> Vec<String> {
         let (namespace, name) = self.pod().unzip();
-        let (network, ifname) = self.place().unzip();
+        let (network, ifname) = self.place();
         let age = match self.what {
             What::Held(lease) => Some(age(lease.since.unix_seconds, now_unix_seconds())),
             What::Resting(resting) => Some(age(resting.rest.since.0, now.0)),
             What::Nothing(_) => None,
         };
-        let state = match self.what {
-            What::Held(_) if self.is_fenced => "live,fenced",
-            _ => self.state(),
-        };
+        let mut state = self.state().to_owned();
+        if let What::Held(_) = self.what {
+            let more = [(self.is_fenced, ",fenced"), (self.pin.is_some(), ",pinned")];
+            state.extend(more.iter().filter(|(is_so, _)| *is_so).map(|(_, word)| *word));
+        }
         let or_none = |text: Option<&str>| or_none(text.map(str::to_owned));
         vec![
             self.range.to_string(),
@@ -181,7 +225,7 @@ impl Row<'_> {
             or_none(network),
             or_none(ifname),
             or_none(age.as_deref()),
-            state.to_owned(),
+            state,
         ]
     }
 
@@ -212,7 +256,7 @@ impl Row<'_> {
             _ => None,
         };
         let (namespace, name) = self.pod().unzip();
-        let (network, ifname) = self.place().unzip();
+        let (network, ifname) = self.place();
         let pod = lease.and_then(|lease| lease.pod.as_ref());
         json!({
             "ip": self.range.to_string(),
@@ -227,6 +271,7 @@ impl Row<'_> {
             "sinceUnixSeconds": lease.map(|lease| lease.since.unix_seconds),
             "state": self.state(),
             "fenced": self.is_fenced,
+            "pinnedTo": self.pin.map(|pin| format!("{}/{}", pin.namespace, pin.name)),
             "freeInSeconds": self.free_in_seconds(now),
             "seen": seen,
         })

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
+mod answer;
 mod apply;
 mod clock;
 mod conflist;
@@ -17,18 +18,24 @@ mod delete;
 mod doctor;
 mod documents;
 mod evidence;
+mod exit;
 mod explain;
 mod export;
 mod gc;
 mod handover;
+mod history;
 mod host_local;
 mod inventory;
 mod ips;
 mod liveness;
+mod manual;
 mod metrics;
 mod occupancy;
 mod pin;
+mod plain;
+mod policy;
 mod pools;
+mod progress;
 mod rebuild;
 mod release;
 mod render;
@@ -47,15 +54,18 @@ mod why;
 #[path = "../../docs/fields.rs"]
 mod documentation;
 
+use answer::Answer;
+use exit::Exit;
 use inventory::Inventory;
 use ipam_store::Store;
+use plain::Plain;
 use screen::{Color, Screen};
 use show::Show;
 use table::Format;
 
 /// Shows and changes the address pools of this node.
 #[derive(Debug, Parser)]
-#[command(name = "ipamctl", version, max_term_width = 100)]
+#[command(name = "ipamctl", version, max_term_width = 100, after_help = exit::HELP)]
 struct Command {
     /// The directory of the database, as `ipam.dataDir` of the CNI configuration has it. `get`
     /// takes several (the databases of several nodes) and shows them as one.
@@ -94,6 +104,9 @@ enum Verb {
 
         #[command(flatten)]
         sources: evidence::Sources,
+
+        #[command(flatten)]
+        answer: Answer,
     },
     /// Make pools of the addresses that the cloud gave to this node's NICs. Exit code 3: pools that
     /// were applied by hand are in the way; 4: somebody holds an address that is gone.
@@ -140,6 +153,10 @@ enum Verb {
     /// Take over what another allocator has given out.
     #[command(subcommand)]
     Import(handover::Import),
+    /// Write what a shell needs to complete the arguments.
+    Completions(manual::Completions),
+    /// Write the manual, as `man` reads it.
+    Man(manual::Manual),
 }
 
 #[derive(Debug, Subcommand)]
@@ -229,22 +246,42 @@ pub fn main() -> ExitCode {
         // A reader that has seen enough, as in `ipamctl get ips | head`, is no failure.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            drop(writeln!(io::stderr(), "ipamctl: {error:#}"));
-            ExitCode::FAILURE
+            drop(writeln!(plain::stderr(), "ipamctl: {error:#}"));
+            Exit::Failed.into()
         }
     }
 }
 
+/// The arguments of the program, as clap has them: for what is made of them, and checked by them.
+pub fn command() -> clap::Command {
+    <Command as clap::CommandFactory>::command()
+}
+
 fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
-    let patience = command.patience();
     match &command.verb {
+        // Colours, and what shells and programs read.
+        Verb::Show(Show::Pool(options)) => command.draw(options.watch, out, |inventory, out| {
+            show::pool::show(&inventory, options, command.screen(), out)
+        }),
         Verb::Doctor(options) => {
             return doctor::run(&command.store()?, options, command.screen(), out);
         }
+        Verb::Render(options) => render::run(options, out),
+        Verb::Completions(options) => manual::completions(options, out),
+        Verb::Man(options) => manual::manual(options, out),
+        _ => return run_plain(command, &mut Plain(out)),
+    }
+    .map(|()| Exit::Done.into())
+}
+
+/// The verbs that write lines and no colours.
+fn run_plain(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
+    let patience = command.patience();
+    match &command.verb {
         Verb::Sync(options) => return sync::run(&command.store()?, options, out),
-        Verb::Apply { files, no_node_scan, sources } => {
+        Verb::Apply { files, no_node_scan, sources, answer } => {
             let sources = (!no_node_scan).then_some(sources);
-            apply::run(&command.store()?, sources, files, out)
+            apply::run(&command.store()?, sources, files, *answer, out)
         }
         Verb::Pin(options) => pin::pin(&command.store()?, options, out),
         Verb::Unpin(options) => pin::unpin(&command.store()?, options, out),
@@ -252,7 +289,6 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
         Verb::Metrics(options) => metrics::run(&command.store()?, options, out),
         Verb::Repair(options) => repair::run(options, patience, out),
         Verb::Explain(what) => explain::run(what, patience, out),
-        Verb::Render(options) => render::run(options, out),
         Verb::Rebuild(options) => rebuild::rebuild(&command.store()?, options, out),
         Verb::Restore(options) => rebuild::restore(&command.store()?, options, out),
         Verb::Export(options) => handover::export(&command.store()?, options, patience, out),
@@ -263,10 +299,10 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
         Verb::Release(options) => release::run(&command.store()?, options, out),
         Verb::Delete(what) => delete::run(&command.store()?, what, out),
         Verb::Why(options) => why::run(command.store()?.directory(), patience, options, out),
-        Verb::Show(Show::Ip(options)) => show::ip::show(&command.inventory()?, options, out),
-        Verb::Show(Show::Pool(options)) => command.draw(options.watch, out, |inventory, out| {
-            show::pool::show(&inventory, options, command.screen(), out)
-        }),
+        Verb::Show(Show::Ip(options)) => {
+            let history = history::read(&command.data_dirs, patience, options.address)?;
+            show::ip::show(&command.inventory()?, &history, options, out)
+        }
         Verb::Get(Get::Pools(listing)) => command.draw(listing.watch, out, |inventory, out| {
             pools::show(&inventory.only(&listing.names)?, listing.output, out)
         }),
@@ -279,8 +315,10 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
             reservations::show(&command.inventory()?, show.output, out)
         }
         Verb::Get(Get::Pins(show)) => pin::show(&command.inventory()?, show.output, out),
+        // They were looked at before.
+        Verb::Show(Show::Pool(_)) | Verb::Render(_) | Verb::Completions(_) | Verb::Man(_) => Ok(()),
     }
-    .map(|()| ExitCode::SUCCESS)
+    .map(|()| Exit::Done.into())
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

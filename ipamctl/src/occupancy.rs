@@ -22,6 +22,8 @@ pub(crate) enum State {
     Cooling,
     /// It waits for a pod.
     Sticky,
+    /// It is kept for one pod, which does not hold it.
+    Pinned,
     /// Somebody holds it.
     Held,
     /// Somebody outside of the node uses it.
@@ -33,12 +35,13 @@ pub(crate) enum State {
 }
 
 impl State {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Held,
         Self::HeldFenced,
         Self::Free,
         Self::Cooling,
         Self::Sticky,
+        Self::Pinned,
         Self::Quarantined,
         Self::Fenced,
         Self::Reserved,
@@ -67,6 +70,7 @@ impl State {
             Self::Free => "free",
             Self::Cooling => "cooling",
             Self::Sticky => "sticky",
+            Self::Pinned => "pinned",
             Self::Held => "held",
             Self::Quarantined => "quarantined",
             Self::Fenced => "fenced",
@@ -109,8 +113,11 @@ impl Occupancy {
         let all = pool.ips().union(&held);
         let (gone, others): (Vec<&Reserved>, Vec<&Reserved>) =
             reserved.iter().partition(|one| gone_since(one).is_some());
+        let (pins, nobodys): (Vec<&Reserved>, Vec<&Reserved>) =
+            others.into_iter().partition(|one| one.pin().is_some());
         let fenced = union(&gone);
-        let given = pool.assignable().difference(&union(&others));
+        let given = pool.assignable().difference(&union(&nobodys));
+        let pinned = union(&pins).intersection(pool.ips());
         let resting = |kind| -> RangeSet {
             let of_kind = rests.iter().filter(|resting| resting.rest.kind() == kind);
             of_kind.map(|resting| resting.address).filter(|address| is_ours(*address)).collect()
@@ -122,6 +129,8 @@ impl Occupancy {
             (State::Fenced, fenced),
             (State::Reserved, all.difference(&given)),
             (State::Quarantined, resting(RestKind::Quarantine)),
+            // Its pod gets it whatever else it waits for.
+            (State::Pinned, pinned),
             (State::Sticky, resting(RestKind::Sticky)),
             (State::Cooling, resting(RestKind::Cooldown)),
         ];

@@ -14,6 +14,7 @@ use ipam_core::{
 use ipam_store::{Contents, Revision, Store};
 use serde_json::{Value, json};
 
+use crate::answer::{Answer, Kind};
 use crate::inventory::Inventory;
 use crate::table::{Format, write_list, write_rows};
 
@@ -35,9 +36,8 @@ pub(crate) struct PinOptions {
     #[arg(long, value_name = "IFNAME")]
     ifname: Option<IfName>,
 
-    /// The form of the answer; a line when absent.
-    #[arg(short, long, value_enum)]
-    output: Option<Document>,
+    #[command(flatten)]
+    answer: Answer,
 }
 
 #[derive(Debug, clap::Args)]
@@ -45,12 +45,9 @@ pub(crate) struct UnpinOptions {
     /// The address.
     #[arg(value_name = "ADDRESS")]
     address: IpAddr,
-}
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Document {
-    /// One JSON object, of kind `Pin`.
-    Json,
+    #[command(flatten)]
+    answer: Answer,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +81,7 @@ struct Pinned<'a> {
 }
 
 pub(crate) fn pin(store: &Store, options: &PinOptions, out: &mut dyn Write) -> Result<()> {
-    let PinOptions { address, pod, network, ifname, output } = options;
+    let PinOptions { address, pod, network, ifname, answer } = options;
     let pin = Pin {
         namespace: pod.namespace.clone(),
         name: pod.name.clone(),
@@ -106,9 +103,8 @@ pub(crate) fn pin(store: &Store, options: &PinOptions, out: &mut dyn Write) -> R
     let pool = contents.pools.iter().find(|pool| pool.claims(*address));
     let pinned =
         Pinned { address: *address, pin: &pin, document: &document, pool, holder: holder.as_ref() };
-    if output.is_some() {
-        writeln!(out, "{}", serde_json::to_string_pretty(&pinned.object())?)?;
-        return Ok(());
+    if !answer.is_text() {
+        return answer.give(Kind::Pin, || pinned.fields(), out);
     }
     writeln!(out, "{address} is pinned to pod {pin}")?;
     if let Some(lease) = pinned.other_holder() {
@@ -125,8 +121,10 @@ pub(crate) fn unpin(store: &Store, options: &UnpinOptions, out: &mut dyn Write) 
         ensure!(revision != Revision::default(), "{address} is not pinned");
         Ok(revision)
     })?;
-    writeln!(out, "{address} is not pinned any more")?;
-    Ok(())
+    if options.answer.is_text() {
+        writeln!(out, "{address} is not pinned any more")?;
+    }
+    options.answer.give(Kind::Unpin, || json!({ "ip": address }), out)
 }
 
 pub(crate) fn show(
@@ -137,9 +135,11 @@ pub(crate) fn show(
     let Inventory { pools, reserved, leases, .. } = inventory;
     let pinned = pinned(pools, reserved, leases);
     match format {
-        Some(format @ (Format::Json | Format::Yaml)) => {
-            write_list(&pinned.iter().map(Pinned::object).collect::<Vec<_>>(), format, out)
-        }
+        Some(format @ (Format::Json | Format::Yaml)) => write_list(
+            &pinned.iter().map(|one| Kind::Pin.object(one.fields())).collect::<Vec<_>>(),
+            format,
+            out,
+        ),
         Some(Format::Wide) | None => {
             let header = ["IP", "NAMESPACE", "POD", "NETWORK", "INTERFACE", "POOL", "HOLDER"];
             write_rows(&header, &pinned.iter().map(Pinned::row).collect::<Vec<_>>(), out)
@@ -185,11 +185,9 @@ impl Pinned<'_> {
         ]
     }
 
-    fn object(&self) -> Value {
+    fn fields(&self) -> Value {
         let Pin { namespace, name, network, ifname } = self.pin;
         json!({
-            "apiVersion": "node-ipam/v1",
-            "kind": "Pin",
             "ip": self.address,
             "pool": self.pool.map(|pool| pool.name().as_str()),
             "podNamespace": namespace,

@@ -7,7 +7,8 @@ use ipam_core::{Pool, PoolDocument};
 use serde_json::{Value, json};
 
 use crate::inventory::Inventory;
-use crate::table::{Format, write_list, write_rows};
+use crate::occupancy::Occupancy;
+use crate::table::{Format, number, write_list, write_rows};
 
 const HEADER: [&str; 6] =
     ["NAME", "VERSION", "SUBNET", "ALLOCATED-IP-COUNT", "TOTAL-IP-COUNT", "DEFAULT"];
@@ -18,19 +19,20 @@ pub(crate) fn show(
     format: Option<Format>,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let held = inventory.held();
-    let allocated = |pool: &Pool| held.get(pool.name()).copied().unwrap_or_default();
-    let pools = inventory.pools.iter();
+    let Inventory { pools, reserved, leases, rests, .. } = inventory;
+    // The same counts as of `show pool`.
+    let counted = |pool| (pool, Occupancy::new(pool, reserved, leases, rests));
+    let pools = pools.iter().map(counted);
     match format {
         Some(format @ (Format::Json | Format::Yaml)) => {
             let items: Result<Vec<Value>> =
-                pools.map(|pool| document(pool, allocated(pool))).collect();
+                pools.map(|(pool, occupancy)| document(pool, &occupancy)).collect();
             write_list(&items?, format, out)
         }
         Some(Format::Wide) => {
             let rows: Vec<Vec<String>> = pools
-                .map(|pool| {
-                    let mut cells = row(pool, allocated(pool));
+                .map(|(pool, occupancy)| {
+                    let mut cells = row(pool, &occupancy);
                     cells.extend([
                         pool.is_disabled().to_string(),
                         listed(pool.nodes()),
@@ -42,29 +44,30 @@ pub(crate) fn show(
             write_rows(&[&HEADER[..], &WIDE[..]].concat(), &rows, out)
         }
         None => {
-            let rows: Vec<Vec<String>> = pools.map(|pool| row(pool, allocated(pool))).collect();
+            let rows: Vec<Vec<String>> =
+                pools.map(|(pool, occupancy)| row(pool, &occupancy)).collect();
             write_rows(&HEADER, &rows, out)
         }
     }
 }
 
-fn row(pool: &Pool, allocated: usize) -> Vec<String> {
+fn row(pool: &Pool, occupancy: &Occupancy) -> Vec<String> {
     vec![
         pool.name().to_string(),
         pool.family().version().to_string(),
         pool.subnet().to_string(),
-        allocated.to_string(),
-        pool.assignable().size().to_string(),
+        occupancy.held().to_string(),
+        occupancy.total().to_string(),
         pool.is_default().to_string(),
     ]
 }
 
 /// The document that gives this pool, with the status that the peer's documents have.
-fn document(pool: &Pool, allocated: usize) -> Result<Value> {
+fn document(pool: &Pool, occupancy: &Occupancy) -> Result<Value> {
     let mut value = serde_json::to_value(PoolDocument::from(pool))?;
     // A count beyond 64 bits is no number in JSON: like the peer's, it stops at the largest.
-    let total = u64::try_from(pool.assignable().size()).unwrap_or(u64::MAX);
-    value["status"] = json!({ "allocatedIPCount": allocated, "totalIPCount": total });
+    let (held, total) = (number(occupancy.held()), number(occupancy.total()));
+    value["status"] = json!({ "allocatedIPCount": held, "totalIPCount": total });
     Ok(value)
 }
 

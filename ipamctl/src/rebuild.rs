@@ -1,14 +1,19 @@
 //! `ipamctl rebuild` and `restore`: a new database from what the node knows, or from an export.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use ipam_core::{Lease, PoolName};
 use ipam_store::{Contents, Declared, Error, Store};
+use serde_json::json;
 
+use crate::answer::{Answer, Kind};
 use crate::evidence::{Evidence, Sources, read_text};
 use crate::export::Export;
+use crate::ips::lease_object;
+use crate::plain;
+use crate::progress::Progress;
 
 /// The export that is used without being named, beside the database.
 pub(crate) const EXPORT_FILE: &str = "export.json";
@@ -30,6 +35,9 @@ pub(crate) struct Rebuild {
 
     #[command(flatten)]
     sources: Sources,
+
+    #[command(flatten)]
+    answer: Answer,
 }
 
 #[derive(Debug, clap::Args)]
@@ -44,6 +52,9 @@ pub(crate) struct Restore {
 
     #[command(flatten)]
     sources: Sources,
+
+    #[command(flatten)]
+    answer: Answer,
 }
 
 pub(crate) fn rebuild(store: &Store, options: &Rebuild, out: &mut dyn Write) -> Result<()> {
@@ -54,18 +65,20 @@ pub(crate) fn rebuild(store: &Store, options: &Rebuild, out: &mut dyn Write) -> 
     let declared = declared(store, export.as_ref())?;
     if options.dry_run {
         let evidence = gather(&options.sources, &declared, &known(export.as_ref(), None))?;
-        return tell(&evidence, "would be held", out);
+        return tell(&evidence, options, None, out);
     }
     refuse_if_readable(store, options.force)?;
     // Whatever cannot be seen of the node is found out while the database is still where it was.
     gather(&options.sources, &declared, &known(export.as_ref(), None))?;
     // Then: whoever asks meanwhile is refused, so that nothing changes under our eyes.
     let (aside, before) = store.set_aside(&declared)?;
-    tell_aside(aside.as_deref(), out)?;
+    tell_aside(aside.as_deref(), options.answer, out)?;
     let evidence = gather(&options.sources, &declared, &known(export.as_ref(), before))?;
     let leases: Vec<Lease> = evidence.leases.values().cloned().collect();
+    let progress = Progress::of("writing the database");
     store.create(&contents(declared, export).holding(&leases))?;
-    tell(&evidence, "held", out)
+    drop(progress);
+    tell(&evidence, options, aside.as_deref(), out)
 }
 
 pub(crate) fn restore(store: &Store, options: &Restore, out: &mut dyn Write) -> Result<()> {
@@ -74,21 +87,29 @@ pub(crate) fn restore(store: &Store, options: &Restore, out: &mut dyn Write) -> 
     refuse_if_readable(store, options.force)?;
     gather(&options.sources, &declared, &known(Some(&export), None))?;
     let (aside, before) = store.set_aside(&declared)?;
-    tell_aside(aside.as_deref(), out)?;
+    tell_aside(aside.as_deref(), options.answer, out)?;
     // What lives now goes first: who held its address when the export was written does not any more.
     let evidence = gather(&options.sources, &declared, &known(Some(&export), before))?;
     let living: Vec<Lease> = evidence.leases.values().cloned().collect();
     let written = export.leases.clone();
     let contents = contents(declared, Some(export)).holding(&living).holding(&written);
+    let progress = Progress::of("writing the database");
     store.create(&contents)?;
-    writeln!(
-        out,
-        "restored: {} pools, {} leases, {} resting addresses",
-        contents.pools.len(),
-        contents.leases.len(),
-        contents.rests.len()
-    )?;
-    Ok(())
+    drop(progress);
+    let Contents { pools, leases, rests, .. } = &contents;
+    let (pools, leases, rests) = (pools.len(), leases.len(), rests.len());
+    if options.answer.is_text() {
+        writeln!(out, "restored: {pools} pools, {leases} leases, {rests} resting addresses")?;
+    }
+    let fields = || {
+        json!({
+            "setAside": aside.as_deref().map(|path| path.display().to_string()),
+            "pools": pools,
+            "leases": leases,
+            "restingAddresses": rests,
+        })
+    };
+    options.answer.give(Kind::Restoration, fields, out)
 }
 
 fn refuse_if_readable(store: &Store, force: bool) -> Result<()> {
@@ -99,7 +120,7 @@ fn refuse_if_readable(store: &Store, force: bool) -> Result<()> {
         ),
         Ok(_) | Err(Error::Missing { .. }) => Ok(()),
         Err(error) if error.needs_rebuild() || force => {
-            writeln!(io::stderr(), "ipamctl: {error}")?;
+            writeln!(plain::stderr(), "ipamctl: {error}")?;
             Ok(())
         }
         // A file that could not be read this time may be whole.
@@ -116,6 +137,7 @@ fn known(export: Option<&Export>, before: Option<Contents>) -> Vec<Lease> {
 }
 
 fn gather(sources: &Sources, declared: &Declared, known: &[Lease]) -> Result<Evidence> {
+    let _progress = Progress::of("looking at every namespace of the node");
     Evidence::gather(sources, &declared.pools, known)
 }
 
@@ -138,7 +160,7 @@ fn declared(store: &Store, export: Option<&Export>) -> Result<Declared> {
     match store.declared() {
         Ok(Some(declared)) => return Ok(declared),
         Ok(None) => {}
-        Err(error) => writeln!(io::stderr(), "ipamctl: {error}: the export's pools are used")?,
+        Err(error) => writeln!(plain::stderr(), "ipamctl: {error}: the export's pools are used")?,
     }
     let export = export.with_context(|| {
         format!(
@@ -158,18 +180,36 @@ fn read(file: &Path) -> Result<Export> {
     Export::from_json(&read_text(file)?).with_context(|| file.display().to_string())
 }
 
-fn tell_aside(aside: Option<&Path>, out: &mut dyn Write) -> Result<()> {
-    if let Some(aside) = aside {
+fn tell_aside(aside: Option<&Path>, answer: Answer, out: &mut dyn Write) -> Result<()> {
+    if let Some(aside) = aside.filter(|_| answer.is_text()) {
         writeln!(out, "the database that was there is {} now", aside.display())?;
     }
     Ok(())
 }
 
-fn tell(evidence: &Evidence, how: &str, out: &mut dyn Write) -> Result<()> {
+fn tell(
+    evidence: &Evidence,
+    options: &Rebuild,
+    aside: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let how = if options.dry_run { "would be held" } else { "held" };
     for note in &evidence.notes {
-        writeln!(io::stderr(), "ipamctl: {note}")?;
+        writeln!(plain::stderr(), "ipamctl: {note}")?;
     }
-    for lease in evidence.leases.values() {
+    let leases = evidence.leases.values();
+    if !options.answer.is_text() {
+        let fields = || {
+            json!({
+                "dryRun": options.dry_run,
+                "setAside": aside.map(|path| path.display().to_string()),
+                "leases": leases.map(lease_object).collect::<Vec<_>>(),
+                "notes": evidence.notes,
+            })
+        };
+        return options.answer.give(Kind::Rebuild, fields, out);
+    }
+    for lease in leases {
         let pod = lease.pod.as_ref().map(|pod| format!(" (pod {pod})")).unwrap_or_default();
         writeln!(
             out,

@@ -1,7 +1,7 @@
 //! `ipamctl release`: frees by hand what a runtime does not.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::IpAddr;
 
 use anyhow::{Result, bail};
@@ -9,10 +9,14 @@ use ipam_core::{Attachment, Lease};
 use ipam_store::Store;
 use serde_json::{Value, json};
 
+use crate::answer::{Kind, write_object};
 use crate::inventory::left_of_rests;
 use crate::ips::{age, is_pod, lease_object};
 use crate::liveness::{Life, Liveness, Node};
-use crate::table::{Format, write_object};
+use crate::plain;
+use crate::policy::Rules;
+use crate::progress::Progress;
+use crate::table::Format;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Release {
@@ -51,6 +55,9 @@ pub(crate) struct Release {
     /// The form of the answer; lines of text when absent.
     #[arg(short, long, value_enum)]
     output: Option<Format>,
+
+    #[command(flatten)]
+    rules: Rules,
 
     #[command(flatten)]
     node: Node,
@@ -98,8 +105,11 @@ pub(crate) fn run(store: &Store, options: &Release, out: &mut dyn Write) -> Resu
         }
     }
     if !options.dry_run {
+        let progress = Progress::of_parts("releasing", attachments.len());
         for attachment in &attachments {
-            store.release(attachment)?;
+            let policy = options.rules.of(&attachment.network)?;
+            store.clone().with_policy(policy).release_by_hand(attachment)?;
+            progress.one_more();
         }
     }
     tell(&leases, &lives, options, out)
@@ -115,7 +125,7 @@ fn tell(
     for (lease, _) in all.clone().filter(|(_, life)| **life == Some(Life::Alive)) {
         let (holder, address) = (holder(lease), lease.address);
         writeln!(
-            io::stderr(),
+            plain::stderr(),
             "ipamctl: {holder} lives and keeps using {address}, which another pod may get: start \
              it anew"
         )?;
@@ -123,7 +133,7 @@ fn tell(
     if let Some(format @ (Format::Json | Format::Yaml)) = options.output {
         let released: Vec<Value> = all.map(|(lease, life)| object(lease, *life)).collect();
         let fields = json!({ "dryRun": options.dry_run, "released": released });
-        return write_object("Release", fields, format, out);
+        return write_object(Kind::Release, fields, format, out);
     }
     let done = if options.dry_run { "would be released" } else { "released" };
     for (lease, life) in all {

@@ -9,7 +9,7 @@ mod ours;
 mod peer;
 mod source;
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -21,6 +21,7 @@ use multus::MultusConfig;
 use source::Source;
 
 use crate::handover;
+use crate::plain;
 
 /// What the verb takes.
 #[derive(Debug, clap::Args)]
@@ -129,7 +130,7 @@ fn networks(options: &Options) -> Result<Vec<Output>> {
         }
     }
     for note in notes {
-        writeln!(io::stderr(), "ipamctl: note: {note}")?;
+        writeln!(plain::stderr(), "ipamctl: note: {note}")?;
     }
     if outputs.is_empty() && faults.is_empty() {
         faults.push("no SpiderMultusConfig among the documents".to_owned());

@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use cni_coordinator::{
-    DEFAULT_STATE_DIR, Mode, Site, VethPair, Wiring, apply_each, first_difference, host_steps,
-    numbers,
+    DEFAULT_STATE_DIR, Mode, Site, VethPair, Wiring, WiringError, apply_each, first_difference,
+    host_steps, numbers,
 };
 use cni_net::Netlink;
 use ipam_core::Attachment;
 use ipam_store::Wirings;
+use serde_json::{Value, json};
+
+use crate::answer::{Answer, Kind};
+use crate::explain::step_object;
 
 /// Rules, routes and neighbours of the node that lead to its pods. Daemons that manage the network,
 /// as systemd-networkd and firewalld, delete what they did not make themselves.
@@ -29,37 +33,52 @@ pub(crate) struct Repair {
     /// Where the coordinator records what it made: `stateDir` of its configuration.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
     state_dir: PathBuf,
+
+    #[command(flatten)]
+    answer: Answer,
 }
 
 pub(crate) fn run(options: &Repair, patience: Duration, out: &mut dyn Write) -> Result<()> {
     let mut outside = Netlink::open()?;
-    let (living, unread) = living(options, patience, &mut outside, out)?;
+    let mut report = Report { options, missing: Vec::new(), unreadable: Vec::new() };
+    let (living, unread) = living(&mut report, patience, &mut outside, out)?;
     if options.remove {
         let living = living.into_iter().map(|wiring| wiring.attachment);
         let living: Vec<_> = living.chain(unread).collect();
-        return remove(options, &living, &mut outside, out);
+        return report.remove(&living, &mut outside, out);
     }
     let mut site = Site::open(None)?;
-    let (mut missing, mut failed) = (0, 0);
+    let mut failed = 0;
     for step in host_steps(&living) {
         let step = std::slice::from_ref(&step);
         if first_difference(step, &mut site)?.is_none() {
             continue;
         }
-        missing += 1;
-        writeln!(out, "{}", step[0])?;
+        if options.answer.is_text() {
+            writeln!(out, "{}", step[0])?;
+        }
+        let mut failures = Vec::new();
         if !options.dry_run {
             for text in apply_each(step, &mut site) {
-                failed += 1;
-                writeln!(out, "  {text}")?;
+                if options.answer.is_text() {
+                    writeln!(out, "  {text}")?;
+                }
+                failures.push(text);
             }
         }
+        failed += failures.len();
+        let mut object = step_object(&step[0]);
+        object["failures"] = failures.into();
+        report.missing.push(object);
     }
     let interfaces = living.len();
+    let missing = report.missing.len();
+    report.give(Some(interfaces), &[], out)?;
     if failed > 0 {
         bail!("{failed} of {missing} missing parts of {interfaces} interfaces could not be made");
     }
     match (missing, options.dry_run) {
+        _ if !options.answer.is_text() && (missing == 0 || !options.dry_run) => {}
         (0, _) => writeln!(out, "ok: nothing is missing for {interfaces} interfaces")?,
         (_, true) => bail!("{missing} parts are missing for {interfaces} interfaces"),
         (_, false) => writeln!(out, "repaired: {missing} parts for {interfaces} interfaces")?,
@@ -71,12 +90,12 @@ pub(crate) fn run(options: &Repair, patience: Duration, out: &mut dyn Write) -> 
 /// mode the link is another plugin's, and its being there is all that can be known. Behind that,
 /// whose record cannot be read although they may be joined: another program wrote it.
 fn living(
-    options: &Repair,
+    report: &mut Report<'_>,
     patience: Duration,
     outside: &mut Netlink,
     out: &mut dyn Write,
 ) -> Result<(Vec<Wiring>, Vec<Attachment>)> {
-    let recorded = Wirings::new(&options.state_dir, patience).all()?;
+    let recorded = Wirings::new(&report.options.state_dir, patience).all()?;
     let links = outside.links()?;
     let (mut living, mut unread) = (Vec::new(), Vec::new());
     for recorded in recorded {
@@ -94,7 +113,7 @@ fn living(
                 }
             }
             Err(error) => {
-                writeln!(out, "{}: {error}", recorded.attachment)?;
+                report.unreadable(&recorded.attachment, &error, out)?;
                 if is_there(&pair.host, false) {
                     unread.push(recorded.attachment);
                 }
@@ -104,22 +123,68 @@ fn living(
     Ok((living, unread))
 }
 
-fn remove(
-    options: &Repair,
-    living: &[Attachment],
-    outside: &mut Netlink,
-    out: &mut dyn Write,
-) -> Result<()> {
-    if let Some(first) = living.first() {
-        let count = living.len();
-        bail!("{count} interfaces still need the node's rules, the first is {first}");
-    }
-    let ours = outside.rules()?.into_iter();
-    for rule in ours.filter(|rule| rule.protocol == Some(numbers::PROTOCOL)) {
-        writeln!(out, "removed: {rule}")?;
-        if !options.dry_run {
-            outside.delete_rule(&rule)?;
+/// What is told of it, as it happens or at the end.
+struct Report<'a> {
+    options: &'a Repair,
+    missing: Vec<Value>,
+    unreadable: Vec<Value>,
+}
+
+impl Report<'_> {
+    fn unreadable(
+        &mut self,
+        attachment: &Attachment,
+        error: &WiringError,
+        out: &mut dyn Write,
+    ) -> Result<()> {
+        let (record, why) = (attachment.to_string(), error.to_string());
+        if self.options.answer.is_text() {
+            writeln!(out, "{record}: {why}")?;
         }
+        self.unreadable.push(json!({ "record": record, "why": why }));
+        Ok(())
     }
-    Ok(())
+
+    fn remove(
+        self,
+        living: &[Attachment],
+        outside: &mut Netlink,
+        out: &mut dyn Write,
+    ) -> Result<()> {
+        if let Some(first) = living.first() {
+            let count = living.len();
+            bail!("{count} interfaces still need the node's rules, the first is {first}");
+        }
+        let ours = outside.rules()?.into_iter();
+        let mut removed = Vec::new();
+        for rule in ours.filter(|rule| rule.protocol == Some(numbers::PROTOCOL)) {
+            if self.options.answer.is_text() {
+                writeln!(out, "removed: {rule}")?;
+            }
+            if !self.options.dry_run {
+                outside.delete_rule(&rule)?;
+            }
+            removed.push(rule.to_string());
+        }
+        self.give(None, &removed, out)
+    }
+
+    fn give(
+        self,
+        interfaces: Option<usize>,
+        removed: &[String],
+        out: &mut dyn Write,
+    ) -> Result<()> {
+        let Self { options, missing, unreadable } = self;
+        let fields = || {
+            json!({
+                "dryRun": options.dry_run,
+                "interfaces": interfaces,
+                "missing": missing,
+                "unreadable": unreadable,
+                "removedRules": removed,
+            })
+        };
+        options.answer.give(Kind::Repair, fields, out)
+    }
 }

@@ -1,18 +1,23 @@
 //! `ipamctl sync`: pools from what the cloud gave to this node's NICs.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use cloud::Provider;
+use cloud::{Provider, ProviderName};
 use ipam_store::{Contents, Error, Revision, Store};
+use serde_json::{Value, json};
 
+use crate::answer::{Answer, Kind};
 use crate::apply::in_use;
 use crate::evidence::Sources;
+use crate::exit::Exit;
 use crate::ips::now_unix_seconds;
+use crate::plain;
+use crate::progress::Progress;
 
 mod fence;
 mod plan;
@@ -24,11 +29,6 @@ pub(crate) use fence::gone_since;
 use plan::{Plan, Rules, plan};
 use settings::Settings;
 use wanted::{Node, Wanted, wanted};
-
-/// Pools that a person applied are in the way; everything else was done.
-const CONFLICT: u8 = 3;
-/// Somebody holds an address that the cloud does not give any more.
-const HELD: u8 = 4;
 
 /// What the verb takes.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -87,14 +87,20 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     sources: Sources,
+
+    #[command(flatten)]
+    answer: Answer,
 }
 
 pub(crate) fn run(store: &Store, options: &Options, out: &mut dyn Write) -> Result<ExitCode> {
     let settings = Settings::new(options)?;
+    let progress = Progress::of("looking for the metadata service");
     let provider = connect(options, &settings);
+    drop(progress);
     let Some(seconds) = options.watch else {
         let round = round(store, options, &settings, provider?.as_ref())?;
-        return round.tell(out).map(ExitCode::from);
+        options.answer.give(Kind::Synchronization, || round.fields(options.dry_run), out)?;
+        return round.tell(options.answer, out).map(ExitCode::from);
     };
     let mut provider = provider;
     let mut last: Option<Round> = None;
@@ -102,7 +108,14 @@ pub(crate) fn run(store: &Store, options: &Options, out: &mut dyn Write) -> Resu
         let outcome = match &provider {
             Ok(provider) => round(store, options, &settings, provider.as_ref()).and_then(|round| {
                 let is_news = last.as_ref().is_none_or(|last| round.is_news_after(last));
-                let told = if is_news { round.tell(out).map(drop) } else { Ok(()) };
+                // Who reads objects is told of each round, also that nothing came of it.
+                let fields = || round.fields(options.dry_run);
+                let given = options.answer.give_next(Kind::Synchronization, fields, out);
+                let told = if is_news {
+                    given.and_then(|()| round.tell(options.answer, out)).map(drop)
+                } else {
+                    given
+                };
                 last = Some(round);
                 told
             }),
@@ -112,7 +125,7 @@ pub(crate) fn run(store: &Store, options: &Options, out: &mut dyn Write) -> Resu
             Ok(()) => {}
             // Nobody reads what is said any more.
             Err(error) if crate::is_closed_pipe(&error) => return Err(error),
-            Err(error) => writeln!(io::stderr(), "ipamctl: {error:#}")?,
+            Err(error) => writeln!(plain::stderr(), "ipamctl: {error:#}")?,
         }
         out.flush()?;
         thread::sleep(Duration::from_secs(seconds));
@@ -137,8 +150,9 @@ fn connect(options: &Options, settings: &Settings) -> Result<Box<dyn Provider>> 
 struct Round {
     plan: Plan,
     notes: Vec<String>,
-    /// Of whom the reading is, and how many NICs it has.
-    source: String,
+    /// Whose reading it is, and how many NICs it has.
+    provider: ProviderName,
+    nics: usize,
     rules: Rules,
 }
 
@@ -148,7 +162,9 @@ fn round(
     settings: &Settings,
     provider: &dyn Provider,
 ) -> Result<Round> {
+    let progress = Progress::of("waiting for the metadata service");
     let reading = provider.read().context("nothing was changed")?;
+    drop(progress);
     let (wanted, notes) = wanted(&reading, settings, &Node::look()?)?;
     let rules = Rules {
         node: settings.node.clone(),
@@ -161,8 +177,7 @@ fn round(
     } else {
         revise(store, options, &wanted, &rules)?
     };
-    let source = format!("{}: {} NICs", reading.provider, reading.nics.len());
-    Ok(Round { plan, notes, source, rules })
+    Ok(Round { plan, notes, provider: reading.provider, nics: reading.nics.len(), rules })
 }
 
 /// Plans on what is stored, and writes the plan in the same transaction.
@@ -203,22 +218,38 @@ impl Round {
             || self.notes != earlier.notes
     }
 
+    /// What was done, for programs.
+    fn fields(&self, dry_run: bool) -> Value {
+        let Self { plan, notes, provider, nics, rules } = self;
+        json!({
+            "dryRun": dry_run,
+            "provider": provider.to_string(),
+            "nics": nics,
+            "atUnixSeconds": rules.now_unix_seconds,
+            "pools": plan.pools.iter().map(report::object).collect::<Vec<_>>(),
+            "conflicts": plan.conflicts,
+            "notes": notes,
+        })
+    }
+
     /// Says what was done. Answers the exit code.
-    fn tell(&self, out: &mut dyn Write) -> Result<u8> {
-        let Self { plan, notes, source, rules } = self;
-        if plan.pools.is_empty() && plan.conflicts.is_empty() {
-            writeln!(out, "{source}, no address for pods")?;
+    fn tell(&self, answer: Answer, out: &mut dyn Write) -> Result<Exit> {
+        let Self { plan, notes, provider, nics, rules } = self;
+        if answer.is_text() {
+            if plan.pools.is_empty() && plan.conflicts.is_empty() {
+                writeln!(out, "{provider}: {nics} NICs, no address for pods")?;
+            }
+            report::write(plan, rules.confirm, rules.now_unix_seconds, out)?;
         }
-        report::write(plan, rules.confirm, rules.now_unix_seconds, out)?;
         for line in notes.iter().chain(&plan.conflicts) {
-            writeln!(io::stderr(), "ipamctl: {line}")?;
+            writeln!(plain::stderr(), "ipamctl: {line}")?;
         }
         let fenced = plan.pools.iter().flat_map(|pool| &pool.fenced);
         let mut is_held = false;
         for lease in fenced.filter_map(|fenced| fenced.holder.as_ref()) {
             is_held = true;
             writeln!(
-                io::stderr(),
+                plain::stderr(),
                 "ipamctl: {} is held by {} and is not for pods of this NIC any more: no frame \
                  reaches it; start the pod anew",
                 lease.address,
@@ -226,9 +257,9 @@ impl Round {
             )?;
         }
         Ok(match (plan.conflicts.is_empty(), is_held) {
-            (false, _) => CONFLICT,
-            (true, true) => HELD,
-            (true, false) => 0,
+            (false, _) => Exit::Found,
+            (true, true) => Exit::Held,
+            (true, false) => Exit::Done,
         })
     }
 }

@@ -4,10 +4,9 @@ use std::io::Write;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-/// The version of the objects that only this tool has.
-const API_VERSION: &str = "node-ipam/v1";
+use crate::plain::{json, plain};
 
 /// What `-o` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -24,7 +23,9 @@ pub(crate) enum Format {
 /// them, nothing behind the last.
 pub(crate) fn write_rows(header: &[&str], rows: &[Vec<String>], out: &mut dyn Write) -> Result<()> {
     let header: Vec<String> = header.iter().map(ToString::to_string).collect();
-    let all = || std::iter::once(&header).chain(rows);
+    let plain = |row: &Vec<String>| row.iter().map(|cell| one_line(cell)).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(plain).collect();
+    let all = || std::iter::once(&header).chain(&rows);
     let widths: Vec<usize> = (0..header.len())
         .map(|column| all().map(|row| row[column].chars().count()).max().unwrap_or_default())
         .collect();
@@ -39,26 +40,6 @@ pub(crate) fn write_rows(header: &[&str], rows: &[Vec<String>], out: &mut dyn Wr
     Ok(())
 }
 
-/// Writes one object in the form of the tool, `{"apiVersion": "node-ipam/v1", "kind": ...}`, with
-/// these further fields.
-pub(crate) fn write_object(
-    kind: &str,
-    fields: Value,
-    format: Format,
-    out: &mut dyn Write,
-) -> Result<()> {
-    let mut object = json!({ "apiVersion": API_VERSION, "kind": kind });
-    if let (Value::Object(all), Value::Object(fields)) = (&mut object, fields) {
-        all.extend(fields);
-    }
-    if format == Format::Yaml {
-        write!(out, "{}", serde_saphyr::to_string(&object)?)?;
-    } else {
-        writeln!(out, "{}", serde_json::to_string_pretty(&object)?)?;
-    }
-    Ok(())
-}
-
 /// Writes labels and values below each other, the values in one column. A value of several lines
 /// goes on in that column.
 pub(crate) fn write_facts(facts: &[(&str, String)], out: &mut dyn Write) -> Result<()> {
@@ -66,11 +47,16 @@ pub(crate) fn write_facts(facts: &[(&str, String)], out: &mut dyn Write) -> Resu
     for (label, value) in facts {
         let mut label = format!("{label}:");
         for line in value.lines() {
-            writeln!(out, "{label:<width$}{line}")?;
+            writeln!(out, "{label:<width$}{}", plain(line))?;
             label.clear();
         }
     }
     Ok(())
+}
+
+/// A cell, whatever it holds, on its line.
+fn one_line(cell: &str) -> String {
+    plain(cell).replace('\n', "\\n").replace('\t', "\\t")
 }
 
 /// A number of addresses for JSON, where one beyond 64 bits is no number to many: it stops at the
@@ -81,11 +67,11 @@ pub(crate) fn number(count: u128) -> u64 {
 
 /// Writes items as the list that `kubectl get -o json` or `-o yaml` gives.
 pub(crate) fn write_list(items: &[Value], format: Format, out: &mut dyn Write) -> Result<()> {
-    let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+    let list = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": items });
     if format == Format::Yaml {
         write!(out, "{}", serde_saphyr::to_string(&list)?)?;
     } else {
-        writeln!(out, "{}", serde_json::to_string_pretty(&list)?)?;
+        writeln!(out, "{}", json(&serde_json::to_string_pretty(&list)?))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use ipam_store::Store;
 
+use crate::plain;
 use crate::screen::Screen;
 
 /// Between two looks at the database's file.
@@ -28,11 +29,13 @@ pub(crate) fn watch(
         let outcome = counters.map_err(anyhow::Error::from).and_then(|_| draw(&mut drawn));
         match outcome {
             Err(error) if last.is_none() => return Err(error),
-            Err(error) => writeln!(io::stderr(), "ipamctl: {error:#}")?,
+            Err(error) => writeln!(plain::stderr(), "ipamctl: {error:#}")?,
             Ok(()) if last.as_ref() == Some(&drawn) => {}
             Ok(()) => {
                 if screen.is_terminal {
-                    out.write_all(CLEAR.as_bytes())?;
+                    // Past what makes names harmless.
+                    out.flush()?;
+                    io::stdout().write_all(CLEAR.as_bytes())?;
                 } else if last.is_some() {
                     writeln!(out)?;
                 }

@@ -99,9 +99,10 @@ fn totals_are_those_of_the_store_and_of_the_calls() {
     let samples = parsed(&text);
     let of = |name: &str| samples.get(name).unwrap_or_else(|| panic!("{name} is not in {text}"));
     let state = |state: &str| of(&format!("node_ipam_pool_addresses{{pool=eth1,state={state}}}"));
-    let states = ["free", "held", "cooling", "sticky", "quarantined", "fenced"].map(state);
+    let states =
+        ["free", "held", "cooling", "sticky", "pinned", "quarantined", "fenced"].map(state);
     // Ten, one of which somebody reserved.
-    assert_eq!(states, ["4", "2", "1", "0", "0", "2"]);
+    assert_eq!(states, ["4", "2", "1", "0", "0", "0", "2"]);
     let counters = store.counters().unwrap();
     assert_eq!(of("node_ipam_database_commits_total{}"), &counters.revision.to_string());
     assert_eq!(counters.pools[0].counts.held, 2);
@@ -110,7 +111,7 @@ fn totals_are_those_of_the_store_and_of_the_calls() {
     assert_eq!(of("node_ipam_database_up{}"), "1");
     assert_eq!(of("node_ipam_sync_fences{}"), "1");
     assert_eq!(of("spiderpool_total_ippool_counts{}"), "1");
-    assert_eq!(of("spiderpool_debug_ippool_total_ip_counts{SpiderIPPool=eth1}"), "7");
+    assert_eq!(of("spiderpool_debug_ippool_total_ip_counts{SpiderIPPool=eth1}"), "9");
     assert_eq!(of("spiderpool_debug_ippool_available_ip_counts{SpiderIPPool=eth1}"), "5");
     assert_eq!(of("spiderpool_ipam_allocation_counts{}"), "5");
     assert_eq!(of("spiderpool_ipam_allocation_failure_counts{}"), "2");

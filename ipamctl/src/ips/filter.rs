@@ -41,6 +41,8 @@ enum StateName {
     Cooling,
     /// Waiting for a pod.
     Sticky,
+    /// Kept for one pod, held or not.
+    Pinned,
     /// Used by somebody outside of the node.
     Quarantined,
     /// Not given by the cloud any more, held or not.
@@ -90,6 +92,7 @@ impl Filter {
             StateName::Live => is_held,
             StateName::Cooling => row.is_resting(RestKind::Cooldown),
             StateName::Sticky => row.is_resting(RestKind::Sticky),
+            StateName::Pinned => row.pin.is_some(),
             StateName::Quarantined => row.is_resting(RestKind::Quarantine),
             StateName::Fenced => row.is_fenced,
             StateName::Reserved => matches!(row.what, What::Nothing(State::Reserved)),

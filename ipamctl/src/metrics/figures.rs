@@ -6,12 +6,18 @@
 //! are of the API server: nothing here is that.
 
 use cni_proto::Verb;
-use ipam_core::{AddressRange, Pool, RangeSet, RestKind};
+use ipam_core::{Pool, PoolName};
 use ipam_store::Contents;
 use telemetry::{BUCKETS_NANOS, Failure, Measured};
 
 use super::exposition::{Exposition, Type};
+use crate::inventory::left_of_rests;
+use crate::occupancy::{Occupancy, State};
 use crate::sync::gone_since;
+
+/// What an address that nobody holds can be in, but for those that nobody gets.
+const STATES: [State; 6] =
+    [State::Free, State::Cooling, State::Sticky, State::Pinned, State::Quarantined, State::Fenced];
 
 /// Everything that the metrics are made of.
 pub(super) struct Figures<'a> {
@@ -27,18 +33,6 @@ pub(super) struct Figures<'a> {
 pub(super) struct Database {
     pub(super) bytes: u64,
     pub(super) written_unix_seconds: u64,
-}
-
-/// How the addresses that a pool was made of divide, but for those that somebody reserved: each is in
-/// one of these.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct States {
-    free: u128,
-    held: u128,
-    cooling: u128,
-    sticky: u128,
-    quarantined: u128,
-    fenced: u128,
 }
 
 impl Figures<'_> {
@@ -136,30 +130,21 @@ impl Figures<'_> {
 
 fn pools(contents: &Contents, text: &mut Exposition) {
     let fences: Vec<_> = contents.reserved.iter().filter(|it| gone_since(it).is_some()).collect();
-    let gone = fences.iter().fold(RangeSet::new(), |all, fence| all.union(fence.ips()));
-    // What decisions see: without what is reserved.
-    let effective = contents.effective_pools();
-    let pools: Vec<_> = contents.pools.iter().zip(&effective).collect();
-    let states: Vec<_> = pools
-        .iter()
-        .map(|(declared, effective)| (*effective, states(declared, effective, &gone, contents)))
-        .collect();
+    // The same counts as of `ipamctl show pool`.
+    let rests = left_of_rests(contents, &ipam_store::now());
+    let occupancy =
+        |pool: &Pool| Occupancy::new(pool, &contents.reserved, &contents.leases, &rests);
+    let pools: Vec<(&PoolName, Occupancy)> =
+        contents.pools.iter().map(|pool| (pool.name(), occupancy(pool))).collect();
 
     let name = "node_ipam_pool_addresses";
     let help =
         "Addresses of a pool by what became of them; those that somebody reserved are in none.";
     text.family(name, Type::Gauge, help);
-    for (pool, states) in &states {
-        let States { free, held, cooling, sticky, quarantined, fenced } = *states;
-        for (state, count) in [
-            ("free", free),
-            ("held", held),
-            ("cooling", cooling),
-            ("sticky", sticky),
-            ("quarantined", quarantined),
-            ("fenced", fenced),
-        ] {
-            text.sample(name, &[("pool", pool.name().as_str()), ("state", state)], count);
+    for (pool, occupancy) in &pools {
+        let states = STATES.map(|state| (state.key(), occupancy.count(state)));
+        for (state, count) in [("held", occupancy.held())].into_iter().chain(states) {
+            text.sample(name, &[("pool", pool.as_str()), ("state", state)], count);
         }
     }
     let name = "node_ipam_sync_fences";
@@ -175,36 +160,17 @@ fn pools(contents: &Contents, text: &mut Exposition) {
     text.sample(name, &[], pools.len());
     let name = "spiderpool_debug_ippool_total_ip_counts";
     text.family(name, Type::Gauge, "Addresses of a pool.");
-    for (pool, _) in &states {
-        text.sample(name, &[("SpiderIPPool", pool.name().as_str())], pool.assignable().size());
+    for (pool, occupancy) in &pools {
+        text.sample(name, &[("SpiderIPPool", pool.as_str())], occupancy.total());
     }
     let name = "spiderpool_debug_ippool_available_ip_counts";
-    text.family(name, Type::Gauge, "Addresses of a pool that nobody holds.");
-    for (pool, states) in &states {
-        let available = pool.assignable().size().saturating_sub(states.held);
-        text.sample(name, &[("SpiderIPPool", pool.name().as_str())], available);
+    let help = "Addresses of a pool that nobody holds, without those that sync has fenced.";
+    text.family(name, Type::Gauge, help);
+    for (pool, occupancy) in &pools {
+        let taken = occupancy.held().saturating_add(occupancy.count(State::Fenced));
+        let available = occupancy.total().saturating_sub(taken);
+        text.sample(name, &[("SpiderIPPool", pool.as_str())], available);
     }
-}
-
-fn states(declared: &Pool, effective: &Pool, gone: &RangeSet, contents: &Contents) -> States {
-    let mut states = States::default();
-    let mut taken = Vec::new();
-    for lease in contents.leases.iter().filter(|lease| lease.pool == *declared.name()) {
-        states.held += 1;
-        taken.push(lease.address);
-    }
-    for resting in contents.rests.iter().filter(|it| it.pool == *declared.name()) {
-        *match resting.rest.kind() {
-            RestKind::Cooldown => &mut states.cooling,
-            RestKind::Sticky => &mut states.sticky,
-            RestKind::Quarantine => &mut states.quarantined,
-        } += 1;
-        taken.push(resting.address);
-    }
-    let taken: RangeSet = taken.into_iter().map(AddressRange::from).collect();
-    states.fenced = declared.assignable().intersection(gone).difference(&taken).size();
-    states.free = effective.assignable().difference(&taken).size();
-    states
 }
 
 /// Nanoseconds as seconds, exactly.

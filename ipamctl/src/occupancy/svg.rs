@@ -17,16 +17,18 @@ const MARGIN: usize = 24;
 const CHARACTER: usize = 8;
 const COLUMN_BITS: u32 = 6;
 const LEGEND_COLUMN: usize = 240;
+const LEGEND_COLUMNS: usize = 4;
+const LEGEND_ROW: usize = 22;
 
 const STYLE: &str = "\
 :root { color-scheme: light dark }
-svg { background: #ffffff; font: 13px ui-monospace, monospace }
+svg { max-width: 100%; height: auto; background: #ffffff; font: 13px ui-monospace, monospace }
 text { fill: #1f2328 } .quiet { fill: #59636e }
 .title { font-size: 18px; font-weight: bold }
 .mark { font-size: 11px; text-anchor: middle; fill: #ffffff }
 .free { fill: #d8e6da } .held { fill: #0969da } .heldFenced { fill: #a40e26 }
-.cooling { fill: #1b7c83 } .sticky { fill: #8250df } .quarantined { fill: #9a6700 }
-.fenced { fill: #cf222e } .reserved { fill: #818b98 }
+.cooling { fill: #1b7c83 } .sticky { fill: #8250df } .pinned { fill: #bf3989 }
+.quarantined { fill: #9a6700 } .fenced { fill: #cf222e } .reserved { fill: #818b98 }
 @media (prefers-color-scheme: dark) {
 svg { background: #0d1117 } text { fill: #f0f6fc } .quiet { fill: #9198a1 }
 .free { fill: #1c3324 } .held { fill: #1f6feb } .reserved { fill: #484f58 }
@@ -51,10 +53,12 @@ fn write(
     let label = grid.rows.iter().map(|row| row.first.to_string().len()).max().unwrap_or_default();
     let left = MARGIN + (label + 1) * CHARACTER;
     let cells = grid.rows.iter().map(|row| row.cells.len()).max().unwrap_or_default();
-    let width = (left + cells * (CELL + GAP) + MARGIN).max(2 * MARGIN + 4 * LEGEND_COLUMN);
+    let width =
+        (left + cells * (CELL + GAP) + MARGIN).max(2 * MARGIN + LEGEND_COLUMNS * LEGEND_COLUMN);
     let top = MARGIN + 56;
     let legend = top + grid.rows.len() * (CELL + GAP) + 28;
-    let height = legend + 2 * 22 + 30 + MARGIN;
+    let legend_height = State::ALL.len().div_ceil(LEGEND_COLUMNS) * LEGEND_ROW;
+    let height = legend + legend_height + 30 + MARGIN;
     let name = Escaped(pool.name().as_str());
     writeln!(
         to,
@@ -83,7 +87,8 @@ fn write(
         }
     }
     for (index, state) in State::ALL.into_iter().enumerate() {
-        let (x, y) = (MARGIN + index % 4 * LEGEND_COLUMN, legend + index / 4 * 22);
+        let (row, column) = (index / LEGEND_COLUMNS, index % LEGEND_COLUMNS);
+        let (x, y) = (MARGIN + column * LEGEND_COLUMN, legend + row * LEGEND_ROW);
         swatch(to, state, 100, x, y)?;
         let count = occupancy.count(state);
         let word = state.word();
@@ -96,7 +101,7 @@ fn write(
             format!("one cell: {size} addresses; the fuller the colour of held, the more are held")
         }
     };
-    let y = legend + 2 * 22 + 20;
+    let y = legend + legend_height + 20;
     writeln!(to, "<text class=\"quiet\" x=\"{MARGIN}\" y=\"{y}\">{size}</text>")?;
     writeln!(to, "</svg>")
 }
@@ -132,6 +137,7 @@ fn swatch(to: &mut String, state: State, opacity: usize, x: usize, y: usize) -> 
         State::HeldFenced => 'X',
         State::Cooling => '~',
         State::Sticky => 's',
+        State::Pinned => 'p',
         State::Quarantined => '!',
         State::Fenced => 'x',
         State::Reserved => '-',

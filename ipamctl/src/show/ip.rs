@@ -4,22 +4,27 @@ use std::io::Write;
 use std::net::IpAddr;
 
 use anyhow::Result;
-use ipam_core::{Lease, Moment, Pool, Reserved, Rest, RestReason};
+use ipam_core::{
+    IfName, Lease, Moment, NetworkName, Pin, Pool, Reserved, Rest, RestKind, RestReason,
+};
+use ipam_store::FormerHolder;
 use serde_json::{Value, json};
 
+use crate::answer::{Kind, write_object};
 use crate::clock::utc;
+use crate::history;
 use crate::inventory::Inventory;
-use crate::ips::{age, lease_object};
+use crate::ips::{age, lease_object, pin_of};
 use crate::liveness::{Liveness, Node};
 use crate::occupancy::State;
 use crate::sync::gone_since;
-use crate::table::{Format, write_facts, write_object};
+use crate::table::{Format, write_facts};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowIp {
     /// The address.
     #[arg(value_name = "ADDRESS")]
-    address: IpAddr,
+    pub(crate) address: IpAddr,
 
     /// The form of the answer; lines of text when absent.
     #[arg(short, long, value_enum)]
@@ -37,25 +42,32 @@ struct Story<'a> {
     reserved: Vec<&'a Reserved>,
     lease: Option<&'a Lease>,
     rest: Option<&'a Rest>,
+    pin: Option<(&'a Reserved, &'a Pin)>,
+    history: &'a [FormerHolder],
     now: Moment,
     now_unix_seconds: u64,
 }
 
-pub(crate) fn show(inventory: &Inventory, options: &ShowIp, out: &mut dyn Write) -> Result<()> {
-    let story = Story::new(inventory, options.address);
+pub(crate) fn show(
+    inventory: &Inventory,
+    history: &[FormerHolder],
+    options: &ShowIp,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let story = Story::new(inventory, history, options.address);
     // A holder is looked for even where nobody is known: who has an address without holding it is
     // what one wants to know.
     let liveness = Liveness::look(options.node, 0);
     match options.output {
         Some(format @ (Format::Json | Format::Yaml)) => {
-            write_object("AddressStory", story.object(&liveness), format, out)
+            write_object(Kind::AddressStory, story.object(&liveness), format, out)
         }
         Some(Format::Wide) | None => write_facts(&story.facts(&liveness), out),
     }
 }
 
 impl<'a> Story<'a> {
-    fn new(inventory: &'a Inventory, address: IpAddr) -> Self {
+    fn new(inventory: &'a Inventory, history: &'a [FormerHolder], address: IpAddr) -> Self {
         let Inventory { pools, reserved, leases, rests, now } = inventory;
         let lease = leases.iter().find(|lease| lease.address == address);
         let of_lease = |pool: &&Pool| lease.is_some_and(|lease| lease.pool == *pool.name());
@@ -70,6 +82,8 @@ impl<'a> Story<'a> {
             reserved: reserved.iter().filter(|one| one.ips().contains(address)).collect(),
             lease,
             rest: rest.map(|resting| &resting.rest),
+            pin: pin_of(reserved, address),
+            history,
             now: now.moment,
             now_unix_seconds: now.unix_seconds,
         }
@@ -80,7 +94,8 @@ impl<'a> Story<'a> {
     }
 
     fn reservations(&self) -> impl Iterator<Item = &'a Reserved> {
-        self.reserved.iter().copied().filter(|one| gone_since(one).is_none())
+        let others = self.reserved.iter().copied().filter(|one| gone_since(one).is_none());
+        others.filter(|one| one.pin().is_none())
     }
 
     /// Why the pool, although it has the address, gives it to nobody.
@@ -108,6 +123,10 @@ impl<'a> Story<'a> {
             (None, Some(_), _) if is_fenced => Some(State::Fenced),
             (None, Some(_), _) if self.why_not().is_some() => Some(State::Reserved),
             (None, Some(_), _) if self.reservations().next().is_some() => Some(State::Reserved),
+            (None, Some(_), Some(rest)) if rest.kind() == RestKind::Quarantine => {
+                Some(State::Quarantined)
+            }
+            (None, Some(_), _) if self.pin.is_some() => Some(State::Pinned),
             (None, Some(_), Some(rest)) => Some(State::of_rest(rest.kind())),
             (None, Some(_), None) => Some(State::Free),
         }
@@ -127,7 +146,9 @@ impl<'a> Story<'a> {
             facts.extend(self.holder(lease, liveness));
         }
         facts.push(("On interface", on_interface(self.address, liveness)));
-        // The former holders belong here, the last first, once the store remembers them.
+        if let Some((document, pin)) = self.pin {
+            facts.push(("Pinned", format!("to pod {pin}, by {}", document.name())));
+        }
         if let Some(rest) = self.rest.filter(|_| self.lease.is_none()) {
             let seconds = rest.until.seconds_since(self.now);
             facts.push(("Rests", rest.to_string()));
@@ -147,6 +168,11 @@ impl<'a> Story<'a> {
         }
         if let Some(why) = self.why_not() {
             facts.push(("Not given", why.to_owned()));
+        }
+        let lines = self.history.iter().map(|former| history::line(former, self.now_unix_seconds));
+        let lines: Vec<String> = lines.collect();
+        if !lines.is_empty() {
+            facts.push(("Before", lines.join("\n")));
         }
         facts
     }
@@ -216,6 +242,14 @@ impl<'a> Story<'a> {
             "fences": fences.collect::<Vec<_>>(),
             "reservations": self.reservations().map(|one| one.name().as_str()).collect::<Vec<_>>(),
             "notGiven": self.why_not(),
+            "pin": self.pin.map(|(document, pin)| json!({
+                "podNamespace": pin.namespace,
+                "podName": pin.name,
+                "network": pin.network.as_ref().map(NetworkName::as_str),
+                "interface": pin.ifname.as_ref().map(IfName::as_str),
+                "document": document.name().as_str(),
+            })),
+            "history": self.history.iter().map(history::object).collect::<Vec<_>>(),
         })
     }
 }

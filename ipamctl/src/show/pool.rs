@@ -5,14 +5,15 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use ipam_core::Pool;
+use ipam_core::{Pool, Reserved};
 use serde_json::{Value, json};
 
+use crate::answer::{Kind, write_object};
 use crate::clock::utc;
 use crate::inventory::Inventory;
 use crate::occupancy::{Occupancy, State, svg, terminal};
 use crate::screen::Screen;
-use crate::table::{Format, number, write_facts, write_object};
+use crate::table::{Format, number, write_facts};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowPool {
@@ -51,17 +52,17 @@ pub(crate) fn show(
     }
     match options.output {
         Some(format @ (Format::Json | Format::Yaml)) => {
-            write_object("PoolOccupancy", object(pool, &occupancy), format, out)
+            write_object(Kind::PoolOccupancy, object(pool, &occupancy), format, out)
         }
         Some(Format::Wide) | None => {
-            write_facts(&facts(pool, &occupancy), out)?;
+            write_facts(&facts(pool, reserved, &occupancy), out)?;
             writeln!(out)?;
             terminal::draw(&occupancy, screen, out)
         }
     }
 }
 
-fn facts(pool: &Pool, occupancy: &Occupancy) -> Vec<(&'static str, String)> {
+fn facts(pool: &Pool, pins: &[Reserved], occupancy: &Occupancy) -> Vec<(&'static str, String)> {
     let mut use_of = vec![pool.family().to_string()];
     use_of.push(if pool.is_default() { "default" } else { "only by name" }.to_owned());
     if pool.is_disabled() {
@@ -90,10 +91,21 @@ fn facts(pool: &Pool, occupancy: &Occupancy) -> Vec<(&'static str, String)> {
             facts.push((label, lines.join("\n")));
         }
     }
+    let pins: Vec<String> = pins.iter().filter_map(|one| pinned(pool, one)).collect();
+    if !pins.is_empty() {
+        facts.push(("Pinned", pins.join("\n")));
+    }
     let (held, total) = (occupancy.held(), occupancy.total());
     facts.push(("Held", format!("{held} of {total}{}", percent(held, total))));
     facts.push(("Free", occupancy.count(State::Free).to_string()));
     facts
+}
+
+/// The addresses of the pool that a document keeps for a pod.
+fn pinned(pool: &Pool, document: &Reserved) -> Option<String> {
+    let pin = document.pin()?;
+    let here = document.ips().intersection(pool.ips());
+    (!here.is_empty()).then(|| format!("{here} to pod {pin}"))
 }
 
 /// Whole percents; nothing for a pool without addresses or one that nobody can fill.

@@ -4,10 +4,12 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Result;
-use ipam_core::Lease;
+use ipam_core::{Lease, RangeSet};
+use serde_json::{Value, json};
 
 use super::fence::Fenced;
 use super::plan::{Fate, Plan, PoolPlan};
+use crate::ips::lease_object;
 
 /// Writes one line a pool, and below it one line for what was added (+), removed (-), fenced (~),
 /// given back (=) or waits (?).
@@ -35,6 +37,30 @@ pub(super) fn write(
         }
     }
     Ok(())
+}
+
+/// What becomes of one pool, for programs.
+pub(super) fn object(pool: &PoolPlan) -> Value {
+    let PoolPlan { name, fate, added, removed, given_back, fenced, waiting } = pool;
+    let texts = |addresses: &RangeSet| {
+        addresses.ranges().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let fenced = fenced.iter().map(|Fenced { addresses, since_unix_seconds, holder }| {
+        json!({
+            "ips": texts(addresses),
+            "sinceUnixSeconds": since_unix_seconds,
+            "holder": holder.as_ref().map(lease_object),
+        })
+    });
+    json!({
+        "name": name.as_str(),
+        "change": done(*fate),
+        "added": texts(added),
+        "removed": texts(removed),
+        "givenBack": texts(given_back),
+        "waiting": texts(waiting),
+        "fenced": fenced.collect::<Vec<_>>(),
+    })
 }
 
 fn write_fenced(

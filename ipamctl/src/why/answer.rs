@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 
 use super::Question;
 use super::dry_run::{WouldGet, decide_upon};
+use crate::answer::{Kind, write_object};
 use crate::inventory::left_of_rests;
 use crate::ips::{age, lease_object};
 use crate::occupancy::{Occupancy, State};
-use crate::table::{Format, number, write_facts, write_object, write_rows};
+use crate::table::{Format, number, write_facts, write_rows};
 
 const HEADER: [&str; 6] = ["ORDER", "POOL", "VERSION", "FREE", "TOTAL", "VERDICT"];
 
@@ -205,7 +206,7 @@ pub(super) fn write(
 ) -> Result<()> {
     if let Some(format @ (Format::Json | Format::Yaml)) = format {
         let selections = answers.iter().map(Answer::object).collect::<Vec<_>>();
-        return write_object("Selection", json!({ "interfaces": selections }), format, out);
+        return write_object(Kind::Selection, json!({ "interfaces": selections }), format, out);
     }
     for (index, answer) in answers.iter().enumerate() {
         if index > 0 {

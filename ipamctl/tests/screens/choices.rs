@@ -14,7 +14,7 @@ fn each_pool_is_chosen_next_or_refused_by_a_rule() {
     let before = fixture.store().contents().unwrap();
     let said = fixture.shown(&["why", "-f", &file, "--pod", "prod/web-9"]);
     for line in [
-        "1       cloud   4         75      84      chosen: 172.31.199.103",
+        "1       cloud   4         74      84      chosen: 172.31.199.103",
         "2       big     4         65363   65529   would be next",
         "-       six     -         -       -       refused: default is not true and nobody names it",
     ] {

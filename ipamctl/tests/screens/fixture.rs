@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use ipam_core::{
-    Attachment, Lease, Moment, NetnsRef, PodRef, Pool, PoolSpec, Reserved, ReservedSpec, Rest,
+    Attachment, Lease, Moment, NetnsRef, Pin, PodRef, Pool, PoolSpec, Reserved, ReservedSpec, Rest,
     Stamp, StickyKey,
 };
 use ipam_store::{Contents, Resting, Store};
@@ -154,6 +154,8 @@ fn contents() -> Contents {
         [("app.kubernetes.io/managed-by", "ipamctl-sync"), ("node-ipam/gone-since", GONE_SINCE)];
     let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let fence = reserved("cloud-gone-v4-1795300000", &["172.31.199.101-172.31.199.102"]);
+    let pin =
+        Pin { namespace: "default".into(), name: "cache-0".into(), network: None, ifname: None };
     let own = format!("/proc/{}/ns/net", std::process::id());
     let mut leases = vec![
         lease("172.31.199.100", "cloud", Some("web-0"), Some(&own)),
@@ -193,6 +195,7 @@ fn contents() -> Contents {
         reserved: vec![
             fence.with_labels(labels).unwrap(),
             reserved("printers", &["172.31.199.150-172.31.199.152"]),
+            reserved("cache", &["172.31.199.170"]).with_labels(pin.labels()).unwrap(),
         ],
         leases,
         rests: rests.map(resting).into(),

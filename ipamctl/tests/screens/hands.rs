@@ -77,3 +77,57 @@ fn a_pool_goes_when_nobody_holds_its_addresses() {
     assert_eq!(fixture.shown(&["delete", "pools", "six"]), "pool/six deleted\n");
     assert!(fixture.refused(&["show", "pool", "six"]).contains("no pool \"six\""));
 }
+
+/// The rules of the network that the address was held in, and no others.
+#[test]
+fn what_is_freed_rests_as_the_networks_configuration_says() {
+    let fixture = Fixture::new();
+    let conflist = r#"{"cniVersion":"1.0.0","name":"ipvlan-eth0","type":"cni-ipvlan",
+        "ipam":{"type":"cni-ipam","nodeName":"master","cooldownSeconds":7777}}"#;
+    fixture.write("net.d/10.conf", conflist);
+    let mut other = crate::fixture::lease("10.1.0.9", "big", Some("o"), Some("/run/netns/gone"));
+    other.attachment.network = "other".parse().unwrap();
+    assert_eq!(fixture.store().adopt(&[other], |_| false).unwrap(), []);
+    let directory = fixture.path("net.d").display().to_string();
+    let with = |arguments: &[&str]| {
+        fixture.shown(&[arguments, &["--conf-dir", &directory, "--node-in-container"]].concat())
+    };
+    let left = |address: &str| {
+        let contents = fixture.store().contents().unwrap();
+        let address = crate::fixture::ip(address);
+        let resting = contents.rests.iter().find(|it| it.address == address).unwrap();
+        resting.rest.until.seconds_since(resting.rest.since)
+    };
+    with(&["release", "172.31.199.105"]);
+    assert_eq!(left("172.31.199.105"), 7777);
+    assert!(with(&["gc"]).ends_with("2 addresses freed, 168 stay\n"));
+    assert_eq!(left("172.31.199.101"), 7777);
+    assert_eq!(left("10.1.0.9"), ipam_core::Policy::default().cooldown_seconds);
+}
+
+#[test]
+fn every_screen_counts_the_same() {
+    let fixture = Fixture::new();
+    let pools = fixture.json(&["get", "pools"]);
+    let metrics = fixture.shown(&["metrics"]);
+    for item in pools["items"].as_array().unwrap() {
+        let name = item["metadata"]["name"].as_str().unwrap();
+        let occupancy = fixture.json(&["show", "pool", name]);
+        let counts = &occupancy["counts"];
+        assert_eq!(item["status"]["totalIPCount"], counts["total"], "{name}");
+        let of = |state: &str| counts[state].as_u64().unwrap();
+        let held = of("held") + of("heldFenced");
+        assert_eq!(item["status"]["allocatedIPCount"], held, "{name}");
+        // A number beyond 64 bits is a number there all the same.
+        if name == "six" {
+            continue;
+        }
+        for (state, count) in [("held", held)].into_iter().chain(
+            ["free", "cooling", "sticky", "pinned", "quarantined", "fenced"].map(|it| (it, of(it))),
+        ) {
+            let line =
+                format!("node_ipam_pool_addresses{{pool=\"{name}\",state=\"{state}\"}} {count}\n");
+            assert!(metrics.contains(&line), "{line}{metrics}");
+        }
+    }
+}

@@ -37,11 +37,13 @@ fn held_addresses_come_by_themselves_and_the_others_by_their_state() {
         ("172.31.199.113", "quarantined"),
         ("172.31.199.120-172.31.199.123", "reserved"),
         ("172.31.199.150-172.31.199.152", "reserved"),
+        ("172.31.199.170", "pinned"),
     ]));
     all.sort();
     assert_eq!(of_cloud(&["--state", "all"]), all);
     let some = of_cloud(&["--state", "sticky,quarantined"]);
     assert_eq!(some, pairs(&[("172.31.199.112", "sticky"), ("172.31.199.113", "quarantined")]));
+    assert_eq!(of_cloud(&["--state", "pinned"]), pairs(&[("172.31.199.170", "pinned")]));
     let fenced = of_cloud(&["--state", "fenced"]);
     let expected = [("172.31.199.101", "live,fenced"), ("172.31.199.102", "fenced,fenced")];
     assert_eq!(fenced, pairs(&expected));

@@ -30,6 +30,7 @@ fn an_address_has_its_whole_story() {
         ("172.31.199.121", &["reserved", "excludeIPs of the pool has it"]),
         ("172.31.199.150", &["reserved", "printers: on all nodes"]),
         ("172.31.199.160", &["free"]),
+        ("172.31.199.170", &["pinned", "to pod default/cache-0, by cache"]),
         ("2001:db8:1:2::", &["reserved", "it is the network's or its broadcast address"]),
         ("9.9.9.9", &["none: no stored pool has it", "not managed here"]),
     ] {
@@ -49,4 +50,31 @@ fn json_says_who_and_whether_the_node_was_seen() {
     assert_eq!(story["holder"]["life"], "gone");
     assert_eq!(story["holder"]["podName"], "web-2");
     assert_eq!(story["nodeSeen"], true);
+}
+
+#[test]
+fn the_former_holders_are_told_the_latest_first() {
+    let fixture = Fixture::new();
+    let shown = story(&fixture, "172.31.199.105");
+    assert!(!shown.contains("Before:"), "{shown}");
+    fixture.shown(&["release", "172.31.199.105", "--node-in-container"]);
+    let mut next = crate::fixture::lease("172.31.199.105", "cloud", Some("web-8"), None);
+    next.attachment.container = "c-later".parse().unwrap();
+    assert_eq!(fixture.store().adopt(&[next.clone()], |_| false).unwrap(), []);
+    fixture.store().release(&next.attachment).unwrap();
+    let shown = story(&fixture, "172.31.199.105");
+    let before: Vec<&str> = shown.lines().skip_while(|line| !line.starts_with("Before:")).collect();
+    let [first, second] = before.as_slice() else { panic!("{shown}") };
+    assert!(first.contains("pod default/web-8 (ipvlan-eth0/c-later/eth0) for 2h"), "{first}");
+    assert!(first.ends_with("ago): released"), "{first}");
+    assert!(second.contains("pod default/web-2 "), "{second}");
+    assert!(second.ends_with("ago): released by hand"), "{second}");
+    let json = fixture.json(&["show", "ip", "172.31.199.105", "--node-in-container"]);
+    let how: Vec<&str> = json["history"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["ended"].as_str().unwrap())
+        .collect();
+    assert_eq!(how, ["released", "releasedByHand"]);
 }
