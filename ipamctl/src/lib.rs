@@ -316,7 +316,11 @@ fn run_plain(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
         }
         Verb::Get(Get::Pins(show)) => pin::show(&command.inventory()?, show.output, out),
         // They were looked at before.
-        Verb::Show(Show::Pool(_)) | Verb::Render(_) | Verb::Completions(_) | Verb::Man(_) => Ok(()),
+        Verb::Show(Show::Pool(_))
+        | Verb::Doctor(_)
+        | Verb::Render(_)
+        | Verb::Completions(_)
+        | Verb::Man(_) => Ok(()),
     }
     .map(|()| Exit::Done.into())
 }
