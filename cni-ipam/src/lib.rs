@@ -50,12 +50,16 @@ mod config;
 mod delegate;
 mod exhaustion;
 mod failure;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod healing;
 mod host_local;
 mod netns;
 mod place;
 mod range;
 mod ranges;
+mod regular_file;
 mod report;
 mod requested;
 mod resolv_conf;

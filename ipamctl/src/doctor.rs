@@ -76,13 +76,19 @@ fn object(findings: &[Finding]) -> Value {
 fn list(findings: &[Finding], out: &mut dyn Write) -> Result<()> {
     let width = findings.iter().map(|it| it.check.chars().count()).max().unwrap_or_default();
     for Finding { check, verdict, found, remedy } in findings {
-        writeln!(out, "{:<9}{check:<width$}   {found}", verdict.as_str())?;
+        writeln!(out, "{:<9}{check:<width$}   {}", verdict.as_str(), shown(found))?;
         if let Some(remedy) = remedy {
-            writeln!(out, "{:<9}{:<width$}   -> {remedy}", "", "")?;
+            writeln!(out, "{:<9}{:<width$}   -> {}", "", "", shown(remedy))?;
         }
     }
     let (problems, warnings) =
         (counted(findings, Verdict::Problem), counted(findings, Verdict::Warning));
     writeln!(out, "{problems} problems, {warnings} warnings, {} looked at", findings.len())?;
     Ok(())
+}
+
+/// Names in files of the node may have what drives a terminal.
+fn shown(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.into() };
+    text.chars().map(escaped).collect()
 }

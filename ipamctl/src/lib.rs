@@ -19,6 +19,9 @@ mod documents;
 mod evidence;
 mod explain;
 mod export;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gc;
 mod handover;
 mod host_local;
