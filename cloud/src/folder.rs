@@ -6,13 +6,16 @@ use std::str::FromStr;
 use cni_net::MacAddr;
 use ipnet::IpNet;
 
-use crate::error::Error;
+use crate::error::{Error, shortened};
 use crate::list;
 use crate::session::{Deadline, Session};
 use crate::transport::Transport;
 
 /// The folder of the NICs, which holds one folder for each.
 pub(crate) const NICS: &str = "network/interfaces/macs/";
+
+/// The longest name of a NIC. Both clouds' have some 20 bytes.
+const LONGEST_ID: usize = 128;
 
 /// The folder of one NIC.
 #[derive(Debug)]
@@ -60,9 +63,21 @@ impl<T: Transport> Folder<'_, T> {
         text.map(|text| list::values(&self.session.url(&path), &text, what)).transpose()
     }
 
-    /// The cloud's name of the NIC.
+    /// The cloud's name of the NIC. It is shown to people: what is not visible ASCII would drive
+    /// their terminals.
     pub(crate) fn id(&self) -> Result<String, Error> {
-        Ok(self.text(self.id, "every NIC has one")?.trim().to_owned())
+        let text = self.text(self.id, "every NIC has one")?;
+        let id = text.trim();
+        let is_name =
+            (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_name {
+            return Ok(id.to_owned());
+        }
+        Err(Error::Format {
+            url: self.session.url(&self.path(self.id)),
+            value: shortened(id),
+            rule: format!("the name of a NIC has 1 to {LONGEST_ID} visible characters"),
+        })
     }
 
     /// The blocks of all these files, each of which may be missing.

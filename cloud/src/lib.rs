@@ -29,6 +29,9 @@ mod aws;
 mod endpoint;
 mod error;
 mod folder;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod list;
 mod nic;

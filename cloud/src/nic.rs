@@ -1,6 +1,5 @@
 //! What the cloud gave to a NIC.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cni_net::MacAddr;
@@ -78,12 +77,20 @@ impl Nic {
                 return Err(contradiction(format!("{address} is the gateway's")));
             }
         }
-        for prefix in &self.prefixes {
+        for (index, prefix) in self.prefixes.iter().enumerate() {
             if prefix.addr() != prefix.network() || !self.is_in_subnet(*prefix) {
                 return Err(contradiction(format!("prefix {prefix} is not in {}", self.subnets())));
             }
             if let Some(inside) = self.addresses().find(|address| prefix.contains(address)) {
                 return Err(contradiction(format!("{inside} is in its prefix {prefix} too")));
+            }
+            let of_gateway = gateways.iter().flatten().find(|gateway| prefix.contains(*gateway));
+            if let Some(gateway) = of_gateway {
+                return Err(contradiction(format!("prefix {prefix} has the gateway {gateway}")));
+            }
+            let others = &mut self.prefixes[..index].iter();
+            if let Some(other) = others.find(|it| it.contains(prefix) || prefix.contains(*it)) {
+                return Err(contradiction(format!("prefixes {other} and {prefix} overlap")));
             }
         }
         if let (Some(gateway), Some(subnet)) = (self.gateway_v4, self.subnet_v4)
@@ -122,14 +129,19 @@ impl Nic {
 impl Reading {
     /// The NICs in order, if no address belongs to two of them.
     pub(crate) fn checked(provider: ProviderName, mut nics: Vec<Nic>) -> Result<Self, Error> {
-        let mut seen = BTreeSet::new();
+        let mut blocks = Vec::new();
         for nic in &nics {
-            let blocks = nic.prefixes.iter().map(IpNet::network);
-            if let Some(twice) =
-                nic.addresses().chain(blocks).find(|address| !seen.insert(*address))
-            {
-                let what = format!("{twice} belongs to another NIC too");
-                return Err(Error::Contradiction { mac: nic.mac, what });
+            let all = nic.addresses().map(IpNet::from).chain(nic.prefixes.iter().copied());
+            blocks.extend(all.map(|block| (block.network(), block.broadcast(), nic.mac)));
+        }
+        // In this order whatever overlaps anything overlaps what is beside it; within one NIC
+        // nothing does.
+        blocks.sort_unstable();
+        for pair in blocks.windows(2) {
+            let ((_, last, _), (first, _, mac)) = (pair[0], pair[1]);
+            if first <= last {
+                let what = format!("{first} belongs to another NIC too");
+                return Err(Error::Contradiction { mac, what });
             }
         }
         nics.sort_by_key(|nic| nic.mac);

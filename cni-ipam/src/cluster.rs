@@ -4,15 +4,14 @@
 //! `ipamctl render --to namespaces`, which leaves out what is not read here. It is JSON and no
 //! YAML: docs/design.md, "Choices and their reasons", says why.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
 use cni_proto::{Code, Error};
 use ipam_core::{Labels, NamespaceName, NodeName};
-use rustix::fs::OFlags;
 use serde::Deserialize;
+
+use crate::regular_file;
 
 /// Where the file is unless `ipam.namespacesFile` says otherwise; there need be none.
 pub const DEFAULT_NAMESPACES_FILE: &str = "/etc/node-ipam/namespaces.json";
@@ -87,7 +86,7 @@ impl NamespacesFile {
         let invalid = |what: String| {
             Error::new(Code::INVALID_CONFIG, format!("namespacesFile {file}: {what}"))
         };
-        let text = match text_of(&self.path) {
+        let text = match regular_file::read(&self.path, LONGEST_FILE) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !self.named => {
                 return Ok(Cluster::default());
             }
@@ -131,20 +130,6 @@ fn metadata_of(document: Document) -> Vec<(String, Metadata)> {
         Some(items) => items.into_iter().map(of).collect(),
         None => vec![of(document)],
     }
-}
-
-fn text_of(path: &Path) -> io::Result<Vec<u8>> {
-    // A pipe of that name must not stop an ADD.
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    let mut text = Vec::new();
-    if file.take(LONGEST_FILE + 1).read_to_end(&mut text)? as u64 > LONGEST_FILE {
-        return Err(io::Error::other(format!("it is longer than {LONGEST_FILE} bytes")));
-    }
-    Ok(text)
 }
 
 #[cfg(test)]

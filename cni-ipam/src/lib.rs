@@ -48,12 +48,16 @@ mod delegate;
 mod exhaustion;
 mod failure;
 mod fields;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod healing;
 mod host_local;
 mod netns;
 mod place;
 mod range;
 mod ranges;
+mod regular_file;
 mod report;
 mod requested;
 mod resolv_conf;

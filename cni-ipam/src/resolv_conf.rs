@@ -4,13 +4,18 @@ use std::path::Path;
 
 use cni_proto::{Code, Dns, Error};
 
+use crate::regular_file;
+
+/// The longest file in bytes that is read. glibc looks at a few lines.
+const LONGEST_FILE: u64 = 1 << 20;
+
 /// Reads the file. As host-local: of several `domain` lines the last counts, all others add up.
 ///
 /// # Errors
 ///
-/// Code 7 if the file cannot be read.
+/// Code 7 if the file cannot be read, is no regular one, or too long.
 pub(crate) fn read(path: &Path) -> Result<Dns, Error> {
-    let bytes = std::fs::read(path).map_err(|error| {
+    let bytes = regular_file::read(path, LONGEST_FILE).map_err(|error| {
         let msg = format!("ipam.resolvConf {}: {error}", path.display());
         Error::new(Code::INVALID_CONFIG, msg)
     })?;
@@ -51,5 +56,24 @@ mod tests {
         };
         assert_eq!(parse(text), expected);
         assert_eq!(read(Path::new("/nowhere")).unwrap_err().code, Code::INVALID_CONFIG);
+    }
+
+    /// An ADD waited for ever for a pipe's writer, and took all memory for a file without an end.
+    #[test]
+    fn a_pipe_or_an_endless_file_stops_no_add() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        let long = directory.path().join("long");
+        std::fs::File::create(&long).unwrap().set_len(LONGEST_FILE + 1).unwrap();
+        for (path, expected) in [
+            (&*pipe, "it is no regular file"),
+            (Path::new("/dev/zero"), "it is no regular file"),
+            (&*long, "it is longer than 1048576 bytes"),
+        ] {
+            let error = read(path).unwrap_err();
+            assert_eq!(error.code, Code::INVALID_CONFIG);
+            assert!(error.msg.contains(expected), "{error}");
+        }
     }
 }

@@ -78,6 +78,9 @@ mod error;
 mod family;
 #[cfg(feature = "fault-injection")]
 mod fault;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gap;
 mod ipvlan;
 mod link;

@@ -362,6 +362,8 @@ fn content(error: impl std::fmt::Display) -> CodecError {
     CodecError::Content(error.to_string())
 }
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 pub(crate) mod slip;
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use crate::private;
 
 const MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
 /// Magic, flags, padding, and five numbers.
-const LENGTH: usize = 32;
+pub(crate) const LENGTH: usize = 32;
 
 /// Fails if the file is shorter than it was when its header was written.
 ///
@@ -36,7 +36,7 @@ pub(crate) fn check(path: &Path) -> Result<(), Error> {
 }
 
 /// The length in bytes of the file that has this header; `None` if none can be so long.
-fn claimed(header: &[u8; LENGTH]) -> Option<u64> {
+pub(crate) fn claimed(header: &[u8; LENGTH]) -> Option<u64> {
     let number = |place: usize| {
         let bytes = header.get(12 + 4 * place..)?.first_chunk()?;
         Some(u64::from(u32::from_le_bytes(*bytes)))

@@ -27,6 +27,9 @@ mod error;
 mod fault;
 mod flock;
 mod free_runs;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod header;
 mod history;

@@ -103,7 +103,7 @@ pub(crate) struct Note {
 const NOTE_LENGTH: usize = 90;
 
 impl Note {
-    fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let Self { pid, since_ms, revision, is_settled } = self;
         let settled = u8::from(*is_settled);
         let text = format!("pid {pid} since {since_ms} revision {revision} settled {settled}");
@@ -117,7 +117,7 @@ impl Note {
         Self::parse(std::str::from_utf8(&line).ok()?.trim_end())
     }
 
-    fn parse(line: &str) -> Option<Self> {
+    pub(crate) fn parse(line: &str) -> Option<Self> {
         let (text, checksum) = line.rsplit_once(' ')?;
         if u32::from_str_radix(checksum, 16) != Ok(crc32fast::hash(text.as_bytes())) {
             return None;

@@ -278,16 +278,16 @@ fn open(room: &Room, name: &Name, stage: Stage) -> io::Result<File> {
 }
 
 /// The parts of a slip, not decoded.
-struct Contents {
+pub(crate) struct Contents {
     state: u8,
-    ask: Vec<u8>,
+    pub(crate) ask: Vec<u8>,
     /// As far as it is whole.
-    answer: Option<Vec<u8>>,
+    pub(crate) answer: Option<Vec<u8>>,
 }
 
 impl Contents {
     /// `None` if it is too long, or has no whole request.
-    fn read(file: &File) -> Option<Self> {
+    pub(crate) fn read(file: &File) -> Option<Self> {
         let length = usize::try_from(file.metadata().ok()?.len()).ok()?;
         if length > LONGEST {
             return None;

@@ -13,6 +13,8 @@ const LONGEST_FILE: u64 = 4 << 20;
 /// A list (.conflist), or a plugin's own configuration (.conf).
 pub(crate) fn read(file: &Path) -> Result<Value> {
     let name = || file.display().to_string();
+    // A look first: to open a pipe would wait for its writer.
+    ensure!(fs::metadata(file).with_context(name)?.is_file(), "{} is no regular file", name());
     let mut text = Vec::new();
     let opened = File::open(file).with_context(name)?;
     opened.take(LONGEST_FILE + 1).read_to_end(&mut text).with_context(name)?;
@@ -48,4 +50,22 @@ pub(crate) fn of_network(directory: &Path, network: &str) -> Result<Option<(Path
         let value = read(&file).ok()?;
         (value["name"] == network).then_some((file, value))
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pipe among the configurations was waited for.
+    #[test]
+    fn a_pipe_among_the_configurations_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("0.conf");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        assert!(read(&pipe).unwrap_err().to_string().contains("is no regular file"));
+        let file = directory.path().join("1.conf");
+        fs::write(&file, r#"{"name":"n"}"#).unwrap();
+        let (found, _) = of_network(directory.path(), "n").unwrap().unwrap();
+        assert_eq!(found, file);
+    }
 }

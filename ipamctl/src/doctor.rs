@@ -81,14 +81,19 @@ fn list(findings: &[Finding], screen: Screen, out: &mut dyn Write) -> Result<()>
     let width = findings.iter().map(|it| it.check.chars().count()).max().unwrap_or_default();
     for Finding { check, verdict, found, remedy } in findings {
         let word = format!("{:<9}", verdict.as_str());
-        let (word, found) = (screen.paint(verdict.sgr(), &word), plain(found));
+        let (word, found) = (screen.paint(verdict.sgr(), &word), shown(found));
         writeln!(out, "{word}{check:<width$}   {found}")?;
         if let Some(remedy) = remedy {
-            writeln!(out, "{:<9}{:<width$}   -> {}", "", "", plain(remedy))?;
+            writeln!(out, "{:<9}{:<width$}   -> {}", "", "", shown(remedy))?;
         }
     }
     let (problems, warnings) =
         (counted(findings, Verdict::Problem), counted(findings, Verdict::Warning));
     writeln!(out, "{problems} problems, {warnings} warnings, {} looked at", findings.len())?;
     Ok(())
+}
+
+/// Names in files of the node may have what drives a terminal.
+fn shown(text: &str) -> String {
+    plain(text).replace('\n', "\\n").replace('\t', "\\t")
 }

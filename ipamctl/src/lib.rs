@@ -21,6 +21,9 @@ mod evidence;
 mod exit;
 mod explain;
 mod export;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gc;
 mod handover;
 mod history;

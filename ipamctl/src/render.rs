@@ -105,6 +105,21 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<()> {
 
 /// All of them, or none if one cannot be made.
 fn networks(options: &Options) -> Result<Vec<Output>> {
+    let (outputs, mut faults, notes) = made(options)?;
+    for note in notes {
+        writeln!(plain::stderr(), "ipamctl: note: {note}")?;
+    }
+    if outputs.is_empty() && faults.is_empty() {
+        faults.push("no SpiderMultusConfig among the documents".to_owned());
+    }
+    if faults.is_empty() {
+        return Ok(outputs);
+    }
+    bail!("nothing was rendered:\n  {}", faults.join("\n  "))
+}
+
+/// What can be made, one line for each fault, and one for each thing that a person should know.
+fn made(options: &Options) -> Result<(Vec<Output>, Vec<String>, Vec<String>)> {
     let Source { configs, coordinator, mut faults, mut notes } = Source::read(&options.files)?;
     let known = ours::Known {
         coordinator: coordinator.as_ref(),
@@ -129,16 +144,7 @@ fn networks(options: &Options) -> Result<Vec<Output>> {
             Err(error) => faults.push(format!("{}: {error:#}", spot.subject)),
         }
     }
-    for note in notes {
-        writeln!(plain::stderr(), "ipamctl: note: {note}")?;
-    }
-    if outputs.is_empty() && faults.is_empty() {
-        faults.push("no SpiderMultusConfig among the documents".to_owned());
-    }
-    if faults.is_empty() {
-        return Ok(outputs);
-    }
-    bail!("nothing was rendered:\n  {}", faults.join("\n  "))
+    Ok((outputs, faults, notes))
 }
 
 fn output(
@@ -156,4 +162,31 @@ fn output(
     let definition = NetworkAttachmentDefinition::new(config, list)?;
     let text = serde_saphyr::to_string(&definition)?;
     Ok(Output { name: format!("{namespace}-{name}.yaml"), text })
+}
+
+#[cfg(fuzzing)]
+pub(crate) fn fuzzing(
+    file: &std::path::Path,
+    is_conflist: bool,
+    is_ours: bool,
+) -> Result<Vec<(String, String)>> {
+    let options = Options {
+        files: vec![file.to_path_buf()],
+        to: if is_conflist { Target::Conflist } else { Target::Nad },
+        plugins: if is_ours { Plugins::Ours } else { Plugins::Peer },
+        out_dir: None,
+        service_cidrs: Vec::new(),
+        pod_cidrs: Vec::new(),
+    };
+    let (outputs, faults, _) = made(&options)?;
+    if !faults.is_empty() {
+        bail!("{}", faults.join("\n"));
+    }
+    let outputs = outputs.into_iter();
+    Ok(outputs.map(|Output { name, text }| (name, text)).collect())
+}
+
+#[cfg(fuzzing)]
+pub(crate) fn fuzzing_namespaces(file: &std::path::Path) -> Result<String> {
+    namespaces::render(&[file.to_path_buf()])
 }

@@ -263,3 +263,31 @@ impl Round {
         })
     }
 }
+
+#[cfg(fuzzing)]
+pub(crate) fn fuzzing_settings(file: &std::path::Path) -> Result<String> {
+    let options = Options { config: Some(file.to_path_buf()), ..Options::default() };
+    Ok(format!("{:?}", Settings::new(&options)?))
+}
+
+#[cfg(fuzzing)]
+pub(crate) fn fuzzing_proposed(
+    reading: &cloud::Reading,
+    own: &ipam_core::RangeSet,
+) -> Result<ipam_core::RangeSet> {
+    let settings = Settings::new(&Options::default())?;
+    let node = Node { links: Vec::new(), own: own.clone() };
+    let (mut wanted, _) = wanted(reading, &settings, &node)?;
+    for wanted in &mut wanted {
+        wanted.network = Some("kube-system/net".parse()?);
+    }
+    let rules = Rules {
+        node: "n".parse()?,
+        now_unix_seconds: 1_700_000_000,
+        confirm: Duration::from_secs(60),
+        prune: false,
+    };
+    let plan = plan(&wanted, &Contents::default(), &rules)?;
+    let pools = plan.revision.put.pools.iter().map(ipam_core::Pool::claimed);
+    Ok(pools.fold(ipam_core::RangeSet::new(), |all, pool| all.union(&pool)))
+}

@@ -62,6 +62,10 @@ const LENGTH: u64 = (SLOT * (SLOTS + 1)) as u64;
 const MAGIC: &[u8; 24] = b"node-ipam durations 1\n\0\0";
 const BUCKETS: usize = BUCKETS_NANOS.len() + 1;
 const FAILURES: usize = Failure::ALL.len();
+
+/// The most calls that one number of the file can be about: no node comes near it, and the sum of all
+/// numbers still has 64 bits.
+const MOST_CALLS: u64 = 1 << 54;
 const _: () = assert!(8 + 8 * (1 + BUCKETS + FAILURES) <= SLOT);
 
 /// How long another process is waited for: it takes microseconds, unless somebody stopped it, and
@@ -257,7 +261,7 @@ fn is_ours(file: &File) -> io::Result<bool> {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Slot {
     sum_nanos: u64,
     buckets: [u64; BUCKETS],
@@ -270,17 +274,17 @@ impl Slot {
         file.read_exact_at(&mut bytes, at)?;
         let (checksum, rest) = bytes.split_at(4);
         let is_whole = checksum == crc32fast::hash(rest).to_le_bytes();
-        // One that was never written is zero, and its checksum does not hold either.
-        let mut numbers = rest[4..].chunks_exact(8).map(|chunk| {
-            let number = chunk.try_into().map_or(0, u64::from_le_bytes);
-            if is_whole { number } else { 0 }
-        });
+        let mut numbers =
+            rest[4..].chunks_exact(8).map(|chunk| chunk.try_into().map_or(0, u64::from_le_bytes));
         let mut next = || numbers.next().unwrap_or_default();
-        Ok(Self {
+        let slot = Self {
             sum_nanos: next(),
             buckets: std::array::from_fn(|_| next()),
             failures: std::array::from_fn(|_| next()),
-        })
+        };
+        let is_sound = slot.buckets.iter().chain(&slot.failures).all(|count| *count < MOST_CALLS);
+        // One that was never written is zero, and its checksum does not hold either.
+        Ok(if is_whole && is_sound { slot } else { Self::default() })
     }
 
     fn bytes(&self) -> [u8; SLOT] {

@@ -223,6 +223,47 @@ fn no_half_answer_is_ever_an_answer() {
     assert!(error.contains("belongs to another NIC too"), "{error}");
 }
 
+/// Blocks were compared by their first address alone: a pod could get another NIC's primary address,
+/// or the gateway's.
+#[test]
+fn nothing_is_given_twice_or_to_the_gateway_by_a_block() {
+    const SECOND: &str = "02:00:00:00:00:01";
+    for (name, text, expected) in [
+        ("local-ipv4s", "10.0.1.20", "10.0.1.20 belongs to another NIC too"),
+        ("ipv4-prefix", "10.0.1.16/29", "10.0.1.16 belongs to another NIC too"),
+        ("ipv4-prefix", "10.0.1.24/29", "10.0.1.24 belongs to another NIC too"),
+    ] {
+        let service = Service::of(&AWS);
+        service.put("", &format!("{MAC}/\n{SECOND}/"));
+        service.put(&format!("{SECOND}/interface-id"), "eni-2");
+        service.put(&format!("{SECOND}/local-ipv4s"), "10.0.1.40");
+        service.put(&format!("{SECOND}/subnet-ipv4-cidr-block"), "10.0.1.0/24");
+        service.put(&format!("{SECOND}/{name}"), text);
+        let error = service.as_aws().read().unwrap_err().to_string();
+        assert!(error.contains(expected), "{name} {text}: {error}");
+    }
+    for (prefixes, expected) in [
+        ("10.0.1.16/28\n10.0.1.24/29", "prefixes 10.0.1.16/28 and 10.0.1.24/29 overlap"),
+        ("10.0.1.24/29\n10.0.1.16/28", "prefixes 10.0.1.24/29 and 10.0.1.16/28 overlap"),
+        ("10.0.1.0/30", "prefix 10.0.1.0/30 has the gateway 10.0.1.1"),
+    ] {
+        let service = Service::of(&AWS);
+        service.put(&format!("{MAC}/ipv4-prefix"), prefixes);
+        let error = service.as_aws().read().unwrap_err().to_string();
+        assert!(error.contains(expected), "{prefixes:?}: {error}");
+    }
+}
+
+#[test]
+fn the_name_of_a_nic_is_one_that_can_be_shown() {
+    for id in ["", "eni-1\neth0", "\u{1b}[31m", "e\u{301}", &"x".repeat(129)] {
+        let service = Service::alibaba();
+        service.put(&format!("{MAC}/network-interface-id"), id);
+        let error = service.as_alibaba().read().unwrap_err().to_string();
+        assert!(error.contains("1 to 128 visible characters"), "{id:?}: {error}");
+    }
+}
+
 #[test]
 fn an_update_under_way_is_never_seen_in_part() {
     let service = Service::alibaba();

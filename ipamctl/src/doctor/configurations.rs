@@ -35,7 +35,12 @@ pub(super) fn read(directory: &Path) -> (Vec<Configuration>, Vec<(PathBuf, Strin
 }
 
 fn object(file: &Path) -> Result<Value, String> {
-    let length = fs::metadata(file).map_err(|error| error.to_string())?.len();
+    let found = fs::metadata(file).map_err(|error| error.to_string())?;
+    // To open a pipe would wait for its writer.
+    if !found.is_file() {
+        return Err("it is no regular file".to_owned());
+    }
+    let length = found.len();
     if length > LONGEST {
         return Err(format!("{length} bytes, more than the {LONGEST} that are read"));
     }

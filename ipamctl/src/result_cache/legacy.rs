@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use super::{CachedResult, outcome};
 
+/// How many of the attachments that a name can mean are told: there can be a thousand.
+const MOST_SHOWN: usize = 4;
+
 pub(super) fn read(file: &Path, result: &Value, strange: &mut Vec<String>) -> CachedResult {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let ifnames: Vec<String> = outcome::sandboxed(result).map(|interface| interface.name).collect();
@@ -18,8 +21,12 @@ pub(super) fn read(file: &Path, result: &Value, strange: &mut Vec<String>) -> Ca
         [] => strange.push(format!("{old}, and its name is not NETWORK-CONTAINERID-IFNAME")),
         [_] => {}
         several => {
-            let several: Vec<String> = several.iter().map(ToString::to_string).collect();
-            strange.push(format!("{old}; by its name it can be {}", several.join(" or ")));
+            let mut shown: Vec<String> =
+                several.iter().take(MOST_SHOWN).map(ToString::to_string).collect();
+            if several.len() > MOST_SHOWN {
+                shown.push(format!("{} others", several.len() - MOST_SHOWN));
+            }
+            strange.push(format!("{old}; by its name it can be {}", shown.join(" or ")));
         }
     }
     CachedResult {

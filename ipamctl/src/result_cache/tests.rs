@@ -222,3 +222,14 @@ fn a_directory_that_is_not_there_is_an_error() {
     let error = ResultCache::read(&dir.path().join("none")).unwrap_err();
     assert!(format!("{error:#}").contains("none/results: No such file"), "{error:#}");
 }
+
+/// The warning had a quarter of a megabyte.
+#[test]
+fn a_name_that_can_mean_a_thousand_attachments_is_told_in_short() {
+    let cache = Cache::new();
+    cache.add(&vec!["a"; 120].join("-"), r#"{"cniVersion":"0.2.0","ip4":{"ip":"10.0.0.5/24"}}"#);
+    let ResultCache { results, warnings } = cache.read();
+    assert!(results[0].candidates.len() > 500, "{}", results[0].candidates.len());
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    assert!(warning.len() < 3000 && warning.ends_with(" others"), "{warning}");
+}

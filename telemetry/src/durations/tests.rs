@@ -50,6 +50,32 @@ fn without_a_directory_nothing_is_made_and_no_link_is_followed() {
     assert_eq!(fs::read_to_string(target).unwrap(), "secret");
 }
 
+/// A file with the right checksums and the largest numbers made the next ADD panic.
+#[test]
+fn numbers_that_no_node_comes_to_start_anew() {
+    let (_directory, durations) = place();
+    let count = || {
+        durations
+            .count("cni-ipam", Verb::Add, Some(Failure::Other), Duration::from_nanos(1))
+            .unwrap();
+        let read = durations.read().unwrap();
+        let [failed] = read.as_slice() else { panic!("{read:?}") };
+        (failed.count(), failed.failures[Failure::Other as usize], failed.sum_nanos)
+    };
+    assert_eq!(count(), (1, 1, 1));
+    let place = offset(slot_of("cni-ipam", Verb::Add, true).unwrap());
+    let file = File::options().read(true).write(true).open(&durations.path).unwrap();
+    let most = Slot { sum_nanos: u64::MAX, ..Slot::default() };
+    for (slot, expected) in [
+        (Slot { buckets: [u64::MAX; BUCKETS], ..most.clone() }, (1, 1, 1)),
+        (Slot { failures: [MOST_CALLS; FAILURES], ..most.clone() }, (1, 1, 1)),
+        (most, (1, 1, u64::MAX)),
+    ] {
+        file.write_all_at(&slot.bytes(), place).unwrap();
+        assert_eq!(count(), expected, "{slot:?}");
+    }
+}
+
 #[test]
 fn what_is_strange_starts_anew_and_the_rest_stays() {
     let (_directory, durations) = place();
