@@ -63,7 +63,8 @@ mod tests {
     fn what_a_terminal_obeys_is_shown_and_nothing_else_changes() {
         assert_eq!(plain("web-0\tpod é 日\n"), "web-0\tpod é 日\n");
         let mut written = Plain(Vec::new());
-        write!(written, "a{}b", "\x1b[2J\u{9b}1m\r\u{7}\u{202e}").unwrap();
+        let name = "\x1b[2J\u{9b}1m\r\u{7}\u{202e}";
+        write!(written, "a{name}b").unwrap();
         let written = String::from_utf8(written.0).unwrap();
         assert_eq!(json("\"\u{9b}\u{202e}\\n\""), "\"\\u009b\\u202e\\n\"");
         assert_eq!(written, "a\\u{1b}[2J\\u{9b}1m\\u{d}\\u{7}\\u{202e}b");
