@@ -25,8 +25,8 @@ impl CniArgs {
 
     /// What can be read of the text, without the pieces for which [`Self::parse`] fails.
     pub fn parse_leniently(text: &OsStr) -> Self {
-        let text = text.to_string_lossy();
-        let sound = pieces(&text).filter(|piece| !piece.contains(char::REPLACEMENT_CHARACTER));
+        let bytes = text.as_encoded_bytes().split(|byte| *byte == b';');
+        let sound = bytes.filter_map(|piece| str::from_utf8(piece).ok());
         Self(sound.filter_map(pair).collect())
     }
 
@@ -79,6 +79,14 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
 
     use super::*;
+
+    #[test]
+    fn a_del_reads_what_its_add_has_read() {
+        let text = OsStr::new("A=\u{fffd};B=b;;C=");
+        let strict = CniArgs::parse(text).unwrap();
+        assert_eq!(strict.get("A"), Some("\u{fffd}"));
+        assert_eq!(CniArgs::parse_leniently(text), strict);
+    }
 
     #[test]
     fn pairs_keep_their_order_and_the_last_of_a_key_counts() {
