@@ -62,7 +62,7 @@ fn what_is_no_name_of_a_pod_holds_nothing_and_its_del_succeeds() {
         };
         let long = "p".repeat(LONG);
         for (args, expected) in [
-            (names("default", "\x1b]0;mine\x07"), r"\u{1b}"),
+            (names("default", "\x1bcweb\x07"), r"\u{1b}"),
             (names("default", "a\nb"), r"\n"),
             (names("x\x1b[2J", "web-0"), r"\u{1b}"),
             (names("default", &long), "100000 bytes is too long"),
