@@ -224,8 +224,18 @@ mod tests {
     #[test]
     fn every_program_that_the_tests_start_is_in_a_package() {
         // Debian's essential packages are never missing.
-        let essential =
-            ["bash", "chmod", "env", "mkfifo", "sha256sum", "sleep", "tar", "timeout", "unshare"];
+        let essential = [
+            "bash",
+            "chmod",
+            "env",
+            "gzip",
+            "mkfifo",
+            "sha256sum",
+            "sleep",
+            "tar",
+            "timeout",
+            "unshare",
+        ];
         let packages = [
             ("/usr/lib/cni/host-local", "containernetworking-plugins"),
             ("arping", "iputils-arping"),
