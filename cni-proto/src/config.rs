@@ -15,7 +15,7 @@ use crate::result::AddResult;
 use crate::version::Version;
 
 /// The fields of the specification, section 1 and section 3, that reach a plugin.
-const FIELDS: &[&str] = &[
+pub const SPECIFIED_FIELDS: &[&str] = &[
     "cniVersion",
     "name",
     "type",
@@ -168,12 +168,12 @@ impl DelConfig {
 }
 
 pub(crate) fn parse_object(text: &[u8]) -> Result<Value, Error> {
-    object(text, FIELDS).map_err(|error| no_object(&error))
+    object(text, SPECIFIED_FIELDS).map_err(|error| no_object(&error))
 }
 
 /// Reads one object and nothing of what follows it.
 pub(crate) fn leading_object(input: &mut dyn Read) -> Result<Value, Error> {
-    leading(input, FIELDS).map_err(|error| no_object(&error))
+    leading(input, SPECIFIED_FIELDS).map_err(|error| no_object(&error))
 }
 
 fn no_object(error: &serde_json::Error) -> Error {

@@ -63,7 +63,7 @@ mod version;
 pub use annotations::{LONGEST_ANNOTATION, POD_ANNOTATIONS, PodAnnotations};
 pub use args::CniArgs;
 pub use call::Call;
-pub use config::{DelConfig, NetworkConfig};
+pub use config::{DelConfig, NetworkConfig, SPECIFIED_FIELDS};
 pub use error::{Code, Error};
 pub use field_names::field_names;
 pub use id::{ContainerId, IfName, InvalidName, NetworkName};

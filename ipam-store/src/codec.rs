@@ -155,16 +155,20 @@ pub(crate) fn encode_lease(lease: &Lease) -> Vec<u8> {
     )
 }
 
+fn attachment(network: &str, container: &str, ifname: &str) -> Result<Attachment, CodecError> {
+    Ok(Attachment {
+        network: network.parse().map_err(content)?,
+        container: container.parse().map_err(content)?,
+        ifname: ifname.parse().map_err(content)?,
+    })
+}
+
 pub(crate) fn decode_lease(address: IpAddr, bytes: &[u8]) -> Result<Lease, CodecError> {
     let record: LeaseRecord = open(LEASE_1, bytes)?;
     Ok(Lease {
         address,
         pool: record.pool.parse().map_err(content)?,
-        attachment: Attachment {
-            network: record.network.parse().map_err(content)?,
-            container: record.container.parse().map_err(content)?,
-            ifname: record.ifname.parse().map_err(content)?,
-        },
+        attachment: attachment(&record.network, &record.container, &record.ifname)?,
         pod: record.pod.map(|PodRecord { namespace, name, uid }| PodRef { namespace, name, uid }),
         netns: record.netns.map(|NetnsRecord { path, inode }| NetnsRef { path, inode }),
         since: Stamp {
@@ -256,11 +260,7 @@ pub(crate) fn decode_former(address: IpAddr, bytes: &[u8]) -> Result<Entry, Code
     let holder = FormerHolder {
         address,
         pool: record.pool.parse().map_err(content)?,
-        attachment: Attachment {
-            network: record.network.parse().map_err(content)?,
-            container: record.container.parse().map_err(content)?,
-            ifname: record.ifname.parse().map_err(content)?,
-        },
+        attachment: attachment(&record.network, &record.container, &record.ifname)?,
         pod: record.pod.map(|PodRecord { namespace, name, uid }| PodRef { namespace, name, uid }),
         since_unix_seconds: record.since_unix_seconds,
         until_unix_seconds: record.until_unix_seconds,

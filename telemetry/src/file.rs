@@ -78,7 +78,7 @@ fn rotate(directory: &Directory, name: &OsStr, settings: &LogFile, seen: &File) 
     }
     renameat(at, name, at, numbered(1))?;
     if settings.max_age_days > 0 {
-        let age = Duration::from_secs(settings.max_age_days * SECONDS_A_DAY);
+        let age = Duration::from_secs(settings.max_age_days.saturating_mul(SECONDS_A_DAY));
         let oldest = SystemTime::now().checked_sub(age);
         let oldest = oldest.and_then(|it| it.duration_since(SystemTime::UNIX_EPOCH).ok());
         let oldest = oldest.map_or(0, |it| i64::try_from(it.as_secs()).unwrap_or(i64::MAX));
