@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use ipam_core::Pool;
 
 use super::grid::{Cell, Grid};
-use super::terminal::block_size;
+use super::terminal::{block_size, sign};
 use super::{Occupancy, State};
 
 /// All in the picture's own units.
@@ -132,16 +132,10 @@ fn swatch(to: &mut String, state: State, opacity: usize, x: usize, y: usize) -> 
         write!(to, " fill-opacity=\"{}.{:02}\"", opacity / 100, opacity % 100)?;
     }
     write!(to, "/>")?;
-    let sign = match state {
-        State::Held | State::Free => return Ok(()),
-        State::HeldFenced => 'X',
-        State::Cooling => '~',
-        State::Sticky => 's',
-        State::Pinned => 'p',
-        State::Quarantined => '!',
-        State::Fenced => 'x',
-        State::Reserved => '-',
-    };
+    if matches!(state, State::Held | State::Free) {
+        return Ok(());
+    }
+    let sign = sign(state, false);
     write!(to, "<text class=\"mark\" x=\"{}\" y=\"{}\">{sign}</text>", x + CELL / 2, y + CELL - 3)
 }
 

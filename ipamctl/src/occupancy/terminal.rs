@@ -76,7 +76,8 @@ fn fills(has_unicode: bool) -> [char; 4] {
     if has_unicode { ['░', '▒', '▓', '█'] } else { [':', 'o', 'O', '#'] }
 }
 
-fn sign(state: State, has_unicode: bool) -> char {
+/// The character of a state.
+pub(super) fn sign(state: State, has_unicode: bool) -> char {
     match state {
         State::Held if has_unicode => '■',
         State::Held => '#',
