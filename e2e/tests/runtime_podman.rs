@@ -238,7 +238,7 @@ fn what_a_killed_podman_forgets_is_held_until_its_namespace_is_removed() -> Resu
     ensure!(held == 1 && namespaces == 1, "{held} leases, {namespaces} namespaces; {killed:?}");
     // A mount that it left makes the first attempt fail.
     wait_for("podman rm", PATIENCE, || Ok(podman.remove("late").ok()))?;
-    let forgotten = remove_forgotten(&boot, &ours, &before)?;
+    let forgotten = remove_forgotten(&boot, &ours, &before, 0)?;
     ensure!(forgotten.len() == 1, "podman cleans up by now? say so in docs/runtimes.md");
     Ok(())
 }
