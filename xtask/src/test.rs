@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
@@ -10,10 +12,12 @@ use crate::executable::{self, Executable};
 use crate::kernel_tests::{self, Sorted};
 use crate::libtest::Tally;
 use crate::report::Report;
-use crate::verdict::Verdict;
-use crate::{
-    demo, guests, install, ipvlan, no_std, packages, plugins, supply, toolchain, workspace,
-};
+use crate::request::Request;
+use crate::verdict::{Tap, Verdict};
+use crate::{demo, install, ipvlan, no_std, packages, plugins, supply, toolchain, vm, workspace};
+
+/// For all tests in the guest together.
+const GUEST_TIMEOUT: Duration = Duration::from_secs(3600);
 
 const ANYWHERE: &str = "unit and property tests";
 const HOST: &str = "namespace tests";
@@ -116,11 +120,7 @@ fn static_checks(report: &mut Report) {
     report.part("no_std", no_std::prove);
     if workspace::root().join("fuzz").exists() {
         report.part("fuzz targets compile", || {
-            let mut check =
-                cargo(&["check", "--all-targets", "--manifest-path", "fuzz/Cargo.toml"]);
-            // As cargo-fuzz: what the targets ask of the crates is compiled with it alone.
-            check.env("RUSTFLAGS", "--cfg fuzzing");
-            run(check)
+            run(cargo(&["check", "--all-targets", "--manifest-path", "fuzz/Cargo.toml"]))
         });
     } else {
         report.not_needed("fuzz targets compile", "there is no folder fuzz");
@@ -155,14 +155,50 @@ fn executables(report: &mut Report, sorted: &Sorted, plugins: &Path) {
     if has_ipvlan {
         report.tests(IPVLAN, true, || on_host(&sorted.ipvlan));
     } else {
-        let part = format!("{IPVLAN} (in virtual machines)");
-        report.tests(&part, true, || guests::run(&sorted.ipvlan, plugins));
+        let part = format!("{IPVLAN} (in the virtual machine)");
+        report.tests(&part, true, || in_guest(&sorted.ipvlan, plugins));
     }
 }
 
 fn announced(tests: &Executable, plugins: &Path) -> Verdict {
     eprintln!("\nxtask: {}", tests.name());
     tests.run(plugins, io::stdout())
+}
+
+/// Runs all of them in one guest.
+fn in_guest(list: &[Executable], plugins: &Path) -> Result<Vec<Verdict>> {
+    if list.is_empty() {
+        bail!("no test asks for ipvlan: see the table in xtask/src/kernel_tests.rs");
+    }
+    let own_file = std::env::current_exe()?.display().to_string();
+    let command = vec![
+        own_file,
+        "guest-tests".to_owned(),
+        plugins.display().to_string(),
+        serde_json::to_string(list)?,
+    ];
+    let request = Request::new(command, workspace::root().to_owned());
+    let (sender, receiver) = mpsc::channel();
+    let run = vm::Run { request, out: None, timeout: GUEST_TIMEOUT };
+    let status = vm::run(&run, Tap::new(io::stdout(), sender))?;
+    Ok(complete(list, receiver.try_iter().collect(), status))
+}
+
+/// The guest's verdicts, one against each executable that it gave none about, and one against the
+/// guest itself if it ended badly though every executable passed.
+fn complete(list: &[Executable], mut verdicts: Vec<Verdict>, status: u8) -> Vec<Verdict> {
+    for tests in list {
+        let name = tests.name();
+        if !verdicts.iter().any(|verdict| verdict.name == name) {
+            let problem = Some(format!("the guest ended with status {status} before its end"));
+            verdicts.push(Verdict { name, passed: 0, seconds: 0.0, problem });
+        }
+    }
+    if status != 0 && verdicts.iter().all(|verdict| verdict.problem.is_none()) {
+        let problem = Some(format!("ended with status {status} though every test passed"));
+        verdicts.push(Verdict { name: "guest".to_owned(), passed: 0, seconds: 0.0, problem });
+    }
+    verdicts
 }
 
 /// Inside the guest: runs the executables and sends a verdict about each.
@@ -186,5 +222,49 @@ fn doc_tests() -> Result<String> {
         Some(problem) => bail!(problem),
         None if tally.passed == 0 => bail!("no test ran"),
         None => Ok(format!("{} tests", tally.passed)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn executable(target: &str) -> Executable {
+        Executable {
+            package: "e2e".into(),
+            target: target.into(),
+            kind: "test".into(),
+            file: "/x".into(),
+            folder: "/".into(),
+        }
+    }
+
+    fn verdict(target: &str, problem: Option<&str>) -> Verdict {
+        let problem = problem.map(str::to_owned);
+        Verdict { name: format!("e2e/{target}"), passed: 1, seconds: 1.0, problem }
+    }
+
+    #[test]
+    fn tests_that_the_guest_never_reached_have_failed() {
+        let seen = verdict("a", None);
+        let verdicts = complete(&[executable("a"), executable("b")], vec![seen.clone()], 125);
+        assert_eq!(verdicts[0], seen);
+        assert_eq!(verdicts[1].name, "e2e/b");
+        assert!(verdicts[1].problem.is_some());
+        assert_eq!(verdicts.len(), 2);
+    }
+
+    /// A kernel that panics in its last moments has run every test and is no good all the same.
+    #[test]
+    fn a_guest_that_ended_badly_after_green_tests_has_failed() {
+        let green = vec![verdict("a", None)];
+        assert_eq!(complete(&[executable("a")], green.clone(), 0), green);
+        let verdicts = complete(&[executable("a")], green.clone(), 125);
+        assert_eq!(verdicts[0], green[0]);
+        assert_eq!(verdicts[1].name, "guest");
+        assert!(verdicts[1].problem.as_deref().is_some_and(|problem| problem.contains("125")));
+        // Status 1 is how it says that a test failed.
+        let red = vec![verdict("a", Some("1 failed"))];
+        assert_eq!(complete(&[executable("a")], red.clone(), 1), red);
     }
 }

@@ -30,15 +30,6 @@ pub(crate) struct Run {
 /// # Errors
 /// If the machine cannot be started at all.
 pub(crate) fn run(run: &Run, stdout: impl Write + Send + 'static) -> Result<u8> {
-    run_with(run, stdout, io::stderr())
-}
-
-/// The same with another place for the command's standard error.
-pub(crate) fn run_with(
-    run: &Run,
-    stdout: impl Write + Send + 'static,
-    stderr: impl Write + Send + 'static,
-) -> Result<u8> {
     packages::ensure(&[packages::MACHINE, packages::NETWORK])?;
     let kernel = kernel::ensure()?;
     let out = run.out.as_deref().map(std::path::absolute).transpose()?;
@@ -57,16 +48,17 @@ pub(crate) fn run_with(
         run_folder: folder.path(),
         timeout: run.timeout,
     };
-    start(&machine, &kernel, Sinks { stdout, stderr })
+    start(&machine, &kernel, stdout)
 }
 
 fn start(
     machine: &Machine<'_>,
     kernel: &Kernel,
-    sinks: Sinks<impl Write + Send + 'static, impl Write + Send + 'static>,
+    stdout: impl Write + Send + 'static,
 ) -> Result<u8> {
     eprintln!("xtask: starting Linux {} in QEMU", kernel.version);
     let began = Instant::now();
+    let sinks = Sinks { stdout, stderr: io::stderr() };
     let outcome = machine.run(sinks, || {
         eprintln!("xtask: the guest is up after {:.1} s", began.elapsed().as_secs_f64());
     })?;
