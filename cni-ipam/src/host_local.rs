@@ -4,6 +4,7 @@
 //! and with `CONTAINERID\r\nIFNAME` inside, before 2019 only `CONTAINERID`
 //! (containernetworking/plugins, `plugins/ipam/host-local/backend/disk`).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -34,6 +35,7 @@ pub(crate) fn leases(
 ) -> io::Result<Vec<Lease>> {
     let since = ipam_store::now();
     let mut leases = Vec::new();
+    let mut seen = BTreeSet::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -48,6 +50,11 @@ pub(crate) fn leases(
             report::line(&format!("{}: not taken over: {text:?}", entry.path().display()));
             continue;
         };
+        // It writes an address in one way, but FD00::5 is fd00::5 too.
+        if !seen.insert(address) {
+            report::line(&format!("{}: stands there twice", entry.path().display()));
+            continue;
+        }
         let pool = pools.iter().find(|pool| pool.claims(address)).map(Pool::name);
         leases.push(Lease {
             address,
@@ -78,4 +85,21 @@ fn text_of(file: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     fs::File::open(file)?.take(LONGEST_FILE).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by fuzzing.
+    #[test]
+    fn an_address_in_two_spellings_is_held_once() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["fd00::5", "FD00::5", "10.0.0.7"] {
+            fs::write(directory.path().join(name), "c1\r\neth0").unwrap();
+        }
+        let (network, pool) = ("net".parse().unwrap(), "p".parse().unwrap());
+        let leases = leases(directory.path(), &network, &[], &pool).unwrap();
+        assert_eq!(leases.len(), 2, "{leases:?}");
+    }
 }
