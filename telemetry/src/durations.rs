@@ -16,10 +16,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cni_proto::Verb;
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::directory::Directory;
+use crate::lock::Locked;
 
 mod failure;
 
@@ -146,7 +147,7 @@ impl Durations {
     ) -> Result<(), DurationsError> {
         let Some(place) = slot_of(plugin, verb, failure.is_some()) else { return Ok(()) };
         let file = self.open(OFlags::RDWR)?;
-        self.lock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        let _locked = self.locked(|| Locked::exclusive(&file))?;
         add(&file, place, failure, took).map_err(|source| self.io(source))
     }
 
@@ -156,7 +157,7 @@ impl Durations {
     /// Any [`DurationsError`].
     pub fn read(&self) -> Result<Vec<Measured>, DurationsError> {
         let file = self.open(OFlags::RDONLY)?;
-        self.lock(&file, FlockOperation::NonBlockingLockShared)?;
+        let _locked = self.locked(|| Locked::shared(&file))?;
         read_all(&file).map_err(|source| self.io(source))
     }
 
@@ -176,18 +177,19 @@ impl Durations {
         })
     }
 
-    /// The lock ends with the file's last descriptor, which is closed on exec.
-    fn lock(&self, file: &File, operation: FlockOperation) -> Result<(), DurationsError> {
+    fn locked<'a>(
+        &self,
+        attempt: impl Fn() -> Result<Locked<'a>, Errno>,
+    ) -> Result<Locked<'a>, DurationsError> {
         let began = Instant::now();
         loop {
-            match flock(file, operation) {
-                Ok(()) => return Ok(()),
+            match attempt() {
                 Err(Errno::WOULDBLOCK) if began.elapsed() < PATIENCE => thread::sleep(PAUSE),
                 Err(Errno::WOULDBLOCK) => {
                     return Err(DurationsError::Busy { path: self.path.clone() });
                 }
                 Err(Errno::INTR) => {}
-                Err(errno) => return Err(self.io(errno.into())),
+                taken => return taken.map_err(|errno| self.io(errno.into())),
             }
         }
     }

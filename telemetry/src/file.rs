@@ -13,10 +13,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, FlockOperation, OFlags, flock, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, OFlags, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
+use crate::lock::Locked;
 use crate::settings::LogFile;
 
 const SECONDS_A_DAY: u64 = 86_400;
@@ -50,12 +51,11 @@ fn open(directory: &Directory, name: &OsStr) -> io::Result<File> {
 
 fn rotate(directory: &Directory, name: &OsStr, settings: &LogFile, seen: &File) -> io::Result<()> {
     let lock = directory.file(&suffixed(name, "lock"), OFlags::RDWR)?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
+    let _locked = match Locked::exclusive(&lock) {
         // Somebody else is at it. Nobody waits: one who was stopped would hold up every pod.
         Err(Errno::WOULDBLOCK) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    }
+        taken => taken?,
+    };
     let seen = seen.metadata()?;
     let at = directory.as_fd();
     let now = match statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -150,6 +150,28 @@ mod tests {
         fs::remove_file(&first).unwrap();
         append(&settings, "10\n").unwrap();
         assert_eq!(lines_of(&settings, 1..9), ["10", "9", "5", "6", "3", "4"], "the gap is filled");
+    }
+
+    /// A child has all open files until its exec, with the locks on them.
+    #[test]
+    fn children_that_begin_meanwhile_keep_no_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = settings(directory.path(), 2, 0);
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        let order = std::sync::atomic::Ordering::Relaxed;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(order) {
+                    std::process::Command::new("true").status().unwrap();
+                }
+            });
+            for number in 0..200 {
+                append(&settings, &format!("{number}\n")).unwrap();
+            }
+            is_over.store(true, order);
+        });
+        let files = fs::read_dir(settings.path.parent().unwrap()).unwrap().count();
+        assert_eq!(files, 201, "each line is in a file of its own, and there is the lock");
     }
 
     #[test]

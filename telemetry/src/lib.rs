@@ -40,6 +40,7 @@ mod event;
 mod file;
 mod journal;
 mod line;
+mod lock;
 mod observed;
 mod recorder;
 mod settings;

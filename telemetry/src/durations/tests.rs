@@ -107,10 +107,11 @@ fn who_is_stopped_with_the_lock_holds_nobody_up() {
     let (_directory, durations) = place();
     durations.count("cni-ipam", Verb::Add, None, Duration::ZERO).unwrap();
     let holder = File::open(&durations.path).unwrap();
-    flock(&holder, FlockOperation::LockExclusive).unwrap();
+    holder.lock().unwrap();
     let busy = durations.count("cni-ipam", Verb::Add, None, Duration::ZERO);
     assert!(matches!(busy, Err(DurationsError::Busy { .. })));
-    drop(holder);
+    // Not by the close alone: other tests begin processes meanwhile.
+    holder.unlock().unwrap();
     durations.count("cni-ipam", Verb::Add, None, Duration::ZERO).unwrap();
     assert_eq!(durations.read().unwrap()[0].count(), 2);
 }
