@@ -120,10 +120,15 @@ pub fn facts_of(census: WholeCensus<'_>, before: Stamp, grace_seconds: u64) -> F
         snapshot: before.moment,
         grace_seconds,
         valid: None,
-        namespaces: Some(LiveNamespaces {
-            inodes: census.inodes(),
-            paths: census.paths().iter().map(|path| path.display().to_string()).collect(),
-        }),
+        namespaces: Some(live_namespaces(census)),
         alive: census.alive(),
+    }
+}
+
+/// The network namespaces that a census has found, as leases remember theirs.
+pub fn live_namespaces(census: WholeCensus<'_>) -> LiveNamespaces {
+    LiveNamespaces {
+        inodes: census.inodes(),
+        paths: census.paths().iter().map(|path| path.display().to_string()).collect(),
     }
 }

@@ -74,7 +74,7 @@ pub use config::{IPAM_TYPE, IpamConfig};
 pub use delegate::{Delegate, RunningDelegate};
 pub use failure::{ALREADY_HELD, NO_POOL, NOT_HELD, STORE};
 pub use fields::{pool_fields, range_fields};
-pub use healing::facts_of;
+pub use healing::{facts_of, live_namespaces};
 pub use netns::netns_of;
 pub use place::{
     DEFAULT_DATA_DIR, DEFAULT_GRACE_SECONDS, DEFAULT_LOCK_TIMEOUT, DEFAULT_NETWORKS_DIR, Place,

@@ -55,16 +55,16 @@ impl fmt::Display for Family {
     }
 }
 
-/// The integer of `address` within its family.
-pub(crate) fn to_bits(address: IpAddr) -> u128 {
+/// The integer of `address` within its family: an IPv4 address has the low 32 bits.
+pub fn to_bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => u128::from(v4.to_bits()),
         IpAddr::V6(v6) => v6.to_bits(),
     }
 }
 
-/// The address of `family` with the integer `bits`, which must not exceed [`Family::last`].
-pub(crate) fn from_bits(family: Family, bits: u128) -> IpAddr {
+/// The address of `family` with the integer `bits`, which must be within [`Family::bits`].
+pub fn from_bits(family: Family, bits: u128) -> IpAddr {
     match family {
         Family::V4 => {
             debug_assert!(bits <= family.last());

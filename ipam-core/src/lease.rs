@@ -43,6 +43,13 @@ pub struct Stamp {
     pub unix_seconds: u64,
 }
 
+impl Stamp {
+    /// Whether it is of another boot of the node than `boot`. An unknown boot is no other one.
+    pub fn is_of_other_boot(&self, boot: Option<&BootId>) -> bool {
+        self.boot.as_ref().zip(boot).is_some_and(|(own, other)| own != other)
+    }
+}
+
 /// A point in time in whole seconds on a clock that never goes back while the node is up
 /// (`CLOCK_BOOTTIME`). Only moments of one boot can be compared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

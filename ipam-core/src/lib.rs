@@ -81,7 +81,7 @@ mod select;
 mod sticky;
 mod violation;
 
-pub use addr::Family;
+pub use addr::{Family, from_bits, to_bits};
 pub use assign::decide;
 pub use book::Book;
 pub use catalog::{Change, Rejection, apply};

@@ -115,9 +115,7 @@ fn judge(lease: &Lease, facts: &Facts) -> Result<WhyFreed, WhyKept> {
     if facts.valid.as_ref().is_some_and(|valid| valid.names(&lease.attachment)) {
         return Err(WhyKept::Listed);
     }
-    if let (Some(then), Some(now)) = (&lease.since.boot, &facts.boot)
-        && then != now
-    {
+    if lease.since.is_of_other_boot(facts.boot.as_ref()) {
         return Ok(WhyFreed::EarlierBoot);
     }
     if lease.since.moment >= facts.snapshot {

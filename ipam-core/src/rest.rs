@@ -71,6 +71,14 @@ impl Rest {
         Self { reason: RestReason::Quarantine { seen }, since, until }
     }
 
+    /// The same rest on the clock of a later boot, which starts again: for what was left of it at
+    /// `last`, the last moment known of the earlier one.
+    #[must_use]
+    pub fn carried_over(self, last: Moment, now: Moment) -> Self {
+        let until = now.after(self.until.seconds_since(last));
+        Self { since: now, until, ..self }
+    }
+
     /// Whether the rest is over at `now`.
     pub fn is_over(&self, now: Moment) -> bool {
         self.until <= now

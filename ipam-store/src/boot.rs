@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ipam_core::{Facts, Lease, Moment, Policy, Rest, Stamp, WhyFreed, reclaim};
+use ipam_core::{Facts, Lease, Moment, Policy, Stamp, WhyFreed, reclaim};
 
 use crate::codec;
 use crate::fault::Outcome;
@@ -59,8 +59,7 @@ impl Register<'_> {
     fn carry_rests_over(&mut self, now: Moment) -> Outcome<()> {
         let last = Moment(rows::number(&self.meta, META_MOMENT)?.unwrap_or_default());
         for (address, pool, rest) in rows::rests(&self.rests)? {
-            let left = rest.until.seconds_since(last);
-            let carried = Rest { since: now, until: now.after(left), ..rest.clone() };
+            let carried = rest.clone().carried_over(last, now);
             self.queues.remove(queue_entry(&pool, &rest, address).as_slice())?;
             self.queues.insert(queue_entry(&pool, &carried, address).as_slice(), ())?;
             let record = codec::encode_rest(&pool, &carried);

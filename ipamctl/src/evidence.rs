@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
+use cni_ipam::live_namespaces;
 use cni_net::{Census, CensusOptions, LiveNetns, OpenFiles, WholeCensus};
 use ipam_core::{
     Attachment, IfName, Lease, LiveNamespaces, NetnsRef, PodRef, Pool, PoolName, Stamp,
@@ -72,12 +73,7 @@ impl Evidence {
             Ok(whole) => whole,
             Err(incomplete) => bail!("not all of the node can be seen: {incomplete}"),
         };
-        let paths = census.paths();
-        let namespaces = LiveNamespaces {
-            inodes: census.inodes(),
-            paths: paths.iter().map(|path| path.display().to_string()).collect(),
-        };
-        let alive = Alive { census, namespaces, now };
+        let alive = Alive { census, namespaces: live_namespaces(census), now };
         let mut evidence = Self::default();
         for result in evidence.cached(sources)? {
             evidence.add_cached(&result, pools, &alive);

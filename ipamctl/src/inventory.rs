@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use ipam_core::{Lease, Pool, PoolName, Reserved, Rest, Stamp};
+use ipam_core::{Lease, Pool, PoolName, Reserved, Stamp};
 use ipam_store::{Contents, Resting, Store};
 
 /// Pools, reservations, leases and rests of the stores that were asked.
@@ -72,13 +72,11 @@ impl Inventory {
 /// The rests that are not over, as they count in the node's present boot: as the store does at its
 /// first decision, each rests for what was left at the last change of an earlier boot.
 pub(crate) fn left_of_rests(contents: &Contents, now: &Stamp) -> Vec<Resting> {
-    let is_earlier = contents.boot.is_some() && now.boot.is_some() && contents.boot != now.boot;
+    let is_earlier = now.is_of_other_boot(contents.boot.as_ref());
     let carried = |resting: &Resting| {
         let mut resting = resting.clone();
         if is_earlier {
-            let left = resting.rest.until.seconds_since(contents.moment);
-            let rest = resting.rest;
-            resting.rest = Rest { since: now.moment, until: now.moment.after(left), ..rest };
+            resting.rest = resting.rest.carried_over(contents.moment, now.moment);
         }
         resting
     };

@@ -71,7 +71,7 @@ impl Liveness {
         if self.facts.alive.contains(&lease.address) {
             return Life::Alive;
         }
-        if is_of_earlier_boot(lease, &self.facts) {
+        if lease.since.is_of_other_boot(self.facts.boot.as_ref()) {
             return Life::Gone;
         }
         match (&lease.netns, &self.facts.namespaces) {
@@ -106,12 +106,5 @@ impl Life {
             Self::Gone => "gone",
             Self::Unknown => "unknown",
         }
-    }
-}
-
-fn is_of_earlier_boot(lease: &Lease, facts: &Facts) -> bool {
-    match (&lease.since.boot, &facts.boot) {
-        (Some(then), Some(now)) => then != now,
-        _ => false,
     }
 }

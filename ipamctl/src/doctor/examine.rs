@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use cni_net::{Census, CensusOptions, OpenFiles};
-use ipam_core::{Lease, LiveNamespaces};
+use ipam_core::Lease;
 use ipam_store::{Error, Store};
 
 use super::configurations;
@@ -279,10 +279,7 @@ fn dead(leases: &[Lease]) -> Result<usize, String> {
         CensusOptions { open_files: OpenFiles::Readable, ..CensusOptions::within(DEADLINE) };
     let census = Census::take(&options);
     let whole = census.whole().map_err(ToString::to_string)?;
-    let namespaces = LiveNamespaces {
-        inodes: whole.inodes(),
-        paths: whole.paths().iter().map(|path| path.display().to_string()).collect(),
-    };
+    let namespaces = cni_ipam::live_namespaces(whole);
     let is_dead = |lease: &&Lease| lease.netns.as_ref().is_some_and(|it| !namespaces.has(it));
     Ok(leases.iter().filter(is_dead).count())
 }

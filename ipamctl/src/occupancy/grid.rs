@@ -1,8 +1,8 @@
 //! The cells of a map: rows that begin at round addresses, each cell one address or a block.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use ipam_core::{AddressRange, Family};
+use ipam_core::{AddressRange, Family, from_bits, to_bits};
 
 use super::{Occupancy, State};
 
@@ -55,7 +55,7 @@ impl Grid {
                 let start = shifted(*number, block_bits + column_bits);
                 let cells = 0..1_u128 << column_bits;
                 let cell = |at| Cell::new(family, start + shifted(at, block_bits), block_bits);
-                Row { first: address(family, start), cells: cells.map(cell).collect() }
+                Row { first: from_bits(family, start), cells: cells.map(cell).collect() }
             })
             .collect();
         let cells: Vec<&mut Cell> = rows.iter_mut().flat_map(|row| &mut row.cells).collect();
@@ -71,7 +71,7 @@ impl Grid {
 impl Cell {
     fn new(family: Family, first: u128, block_bits: u32) -> Self {
         let last = first + (1_u128.checked_shl(block_bits).unwrap_or(0).wrapping_sub(1));
-        let (first, last) = (address(family, first), address(family, last));
+        let (first, last) = (from_bits(family, first), from_bits(family, last));
         let range = AddressRange::new(first, last).unwrap_or_else(|_| first.into());
         Self { range, counts: [0; State::ALL.len()] }
     }
@@ -109,7 +109,7 @@ impl Cell {
 
 /// Which rows of `1 << row_bits` addresses have some of the pool, in ascending order.
 fn row_numbers(occupancy: &Occupancy, row_bits: u32) -> Vec<u128> {
-    let row_of = |address| integer(address).checked_shr(row_bits).unwrap_or(0);
+    let row_of = |address| to_bits(address).checked_shr(row_bits).unwrap_or(0);
     let mut numbers: Vec<u128> = Vec::new();
     for run in &occupancy.runs {
         let (first, last) = (row_of(run.range.first()), row_of(run.range.last()));
@@ -130,8 +130,8 @@ fn fill(mut cells: Vec<&mut Cell>, occupancy: &Occupancy) {
             from += 1;
         }
         for cell in cells[from..].iter_mut().take_while(|c| c.range.first() <= run.range.last()) {
-            let first = integer(cell.range.first().max(run.range.first()));
-            let last = integer(cell.range.last().min(run.range.last()));
+            let first = to_bits(cell.range.first().max(run.range.first()));
+            let last = to_bits(cell.range.last().min(run.range.last()));
             let count = &mut cell.counts[run.state as usize];
             *count = count.saturating_add((last - first).saturating_add(1));
         }
@@ -140,19 +140,4 @@ fn fill(mut cells: Vec<&mut Cell>, occupancy: &Occupancy) {
 
 fn shifted(number: u128, bits: u32) -> u128 {
     number.checked_shl(bits).unwrap_or(0)
-}
-
-fn integer(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => v4.to_bits().into(),
-        IpAddr::V6(v6) => v6.to_bits(),
-    }
-}
-
-fn address(family: Family, bits: u128) -> IpAddr {
-    match family {
-        // The integers of a row are those of its family.
-        Family::V4 => Ipv4Addr::from_bits(u32::try_from(bits).unwrap_or(u32::MAX)).into(),
-        Family::V6 => Ipv6Addr::from_bits(bits).into(),
-    }
 }

@@ -35,7 +35,7 @@ pub(super) fn decide_upon<'a>(
     for lease in leases.into_iter().filter(|lease| !without.contains(lease)) {
         book.hold(lease.clone());
         // The first decision of a boot ends what is of an earlier one.
-        if lease.since.boot.is_some() && now.boot.is_some() && lease.since.boot != now.boot {
+        if lease.since.is_of_other_boot(now.boot.as_ref()) {
             book.end(lease.address, policy, now.moment);
         }
     }
