@@ -15,8 +15,9 @@ use crate::wiring::{Attached, Coordination, Ingredient, Wiring};
 /// The plugin.
 pub const COORDINATOR: &str = "cni-coordinator";
 
-/// The build of it that leaves out what [`OMIT`] names; `cargo xtask` makes it.
-const PARTIAL: &str = "cni-coordinator-partial";
+/// The build of it that leaves out what [`OMIT`] names, and whose requests fail where a test wants
+/// it; `cargo xtask test` makes it.
+pub const FAULTY_COORDINATOR: &str = "cni-coordinator-faulty";
 
 /// The variable with the ingredients of a plan to leave out.
 const OMIT: &str = "NODE_IPAM_OMIT";
@@ -41,7 +42,7 @@ impl Wiring for PluginWiring {
     ) -> Result<()> {
         let attached = interfaces.last().context("an interface to wire")?;
         let omitted = coordination.without.map(names).unwrap_or_default();
-        let plugin = if omitted.is_empty() { COORDINATOR } else { PARTIAL };
+        let plugin = if omitted.is_empty() { COORDINATOR } else { FAULTY_COORDINATOR };
         let mut conf = configuration(node, coordination, &attached.result);
         if let Some(state_dir) = &self.state_dir {
             conf["stateDir"] = json!(state_dir);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::request::Request;
-use crate::{executable, guest, ipvlan, packages, plugins, vm, workspace};
+use crate::{guest, ipvlan, packages, plugins, vm, workspace};
 
 /// Far more than it takes; the guest is slow on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(900);
@@ -16,11 +16,10 @@ const TIMEOUT: Duration = Duration::from_secs(900);
 pub(crate) fn run(arguments: Vec<String>) -> Result<u8> {
     packages::ensure(&[packages::NETWORK])?;
     eprintln!("xtask: building the plugins and the demo");
-    let folder = plugins::build()?;
-    let built = executable::build_binaries(&["-p", "e2e", "--bin", "demo"])?;
-    let demo = &built.first().context("cargo built no demo")?.file;
+    let demo = plugins::build_with_demo()?;
+    let folder = demo.parent().context("the demo is in a folder")?;
     if ipvlan::available()? {
-        let status = Command::new(demo)
+        let status = Command::new(&demo)
             .args(arguments)
             .env(plugins::FOLDER_VARIABLE, folder)
             .current_dir(workspace::root())

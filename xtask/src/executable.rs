@@ -123,6 +123,14 @@ pub(crate) fn build_tests() -> Result<Vec<Executable>> {
     build(&["test", "--workspace", "--no-run", "--lib", "--bins", "--test", "*"], &[], true)
 }
 
+/// Compiles all examples of the workspace, with the libraries that [`build_tests`] has compiled.
+///
+/// # Errors
+/// If something does not compile; the compiler has said what on stderr.
+pub(crate) fn build_examples() -> Result<Vec<Executable>> {
+    build(&["build", "--workspace", "--examples"], &[], false)
+}
+
 /// Compiles the binaries that `selection` names in cargo's terms (`-p`, `--bin`).
 ///
 /// # Errors

@@ -13,8 +13,8 @@ use crate::executable;
 use crate::toolchain;
 use crate::workspace;
 
-/// What a node needs.
-const PROGRAMS: [&str; 4] = ["cni-ipam", "cni-ipvlan", "cni-coordinator", "ipamctl"];
+/// What a node needs, each of the package of its name.
+pub(crate) const PROGRAMS: [&str; 4] = ["cni-ipam", "cni-ipvlan", "cni-coordinator", "ipamctl"];
 
 /// Network configurations to begin with, of which one is wanted; the tests use these very files.
 const EXAMPLES: [&str; 2] =

@@ -11,9 +11,6 @@ use crate::executable::Executable;
 /// Packages whose every file in `tests/` must be in [`TABLE`].
 const PACKAGES: &[&str] = &["cni-net", "e2e"];
 
-/// Packages whose binaries the end-to-end tests and the demo start.
-pub(crate) const PLUGINS: &[&str] = &["cni-ipam", "cni-ipvlan", "cni-coordinator", "ipamctl"];
-
 /// Tests that a part of their own runs, since they need more than their executable.
 const OWN_PART: &[(&str, &str)] = &[("ipam-store", "two_builds")];
 

@@ -27,8 +27,8 @@ const POLL: Duration = Duration::from_millis(50);
 /// Kernel parameters: any kernel bug ends the machine at once (with QEMU's `-no-reboot`), and what
 /// only costs time in an emulated machine is off.
 const PARAMETERS: &str = "console=ttyS0 panic=-1 oops=panic rdinit=/init loglevel=5 \
-     mitigations=off apparmor=0 random.trust_cpu=on tsc=reliable no_timer_check \
-     rcupdate.rcu_expedited=1";
+     mitigations=off apparmor=0 audit=0 no5lvl init_on_alloc=0 random.trust_cpu=on tsc=reliable \
+     no_timer_check rcupdate.rcu_expedited=1";
 
 /// A machine that can be started once.
 #[derive(Debug)]

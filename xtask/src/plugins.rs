@@ -1,52 +1,65 @@
-//! The plugin binaries that the end-to-end tests and the demo start.
+//! The plugins that the end-to-end tests and the demo start.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::executable;
-use crate::kernel_tests::PLUGINS;
+use crate::install::{self, PROGRAMS, Target};
 
 /// The environment variable that tells them the folder with the plugins.
 pub(crate) const FOLDER_VARIABLE: &str = "NODE_IPAM_BIN";
 
-/// A build of plugins that only tests start: features, and each binary with a name of its own, for
-/// the folder's others are those that are installed.
-type Variant = (&'static [&'static str], &'static [(&'static str, &'static str)]);
-
-const VARIANTS: [Variant; 2] = [
-    // Their requests to the kernel fail where a test wants it, for the tests that sweep over all.
-    (
-        &["cni-ipvlan/fault-injection", "cni-coordinator/fault-injection"],
-        &[("cni-ipvlan", "cni-ipvlan-faulty"), ("cni-coordinator", "cni-coordinator-faulty")],
-    ),
-    // It leaves out what a test names, to see what that is there for.
-    (&["cni-coordinator/omit-ingredients"], &[("cni-coordinator", "cni-coordinator-partial")]),
+/// Their requests to the kernel fail where a test wants it, for the tests that sweep over all; and
+/// the coordinator leaves out what a test names, to see what that is there for.
+const FEATURES: [&str; 3] = [
+    "cni-ipvlan/fault-injection",
+    "cni-coordinator/fault-injection",
+    "cni-coordinator/omit-ingredients",
 ];
 
-/// Builds the plugins; answers the folder that holds them.
-pub(crate) fn build() -> Result<PathBuf> {
-    // All packages are selected each time, so that what they depend on has the same features and is
-    // built once.
-    let selection: Vec<&str> = PLUGINS.iter().flat_map(|package| ["-p", package]).collect();
-    // First, for cargo gives both builds of a plugin the same name, and the last stays.
-    for (features, binaries) in VARIANTS {
-        let features = features.join(",");
-        let mut arguments = selection.clone();
-        arguments.extend(["--features", &features]);
-        arguments.extend(binaries.iter().flat_map(|(binary, _)| ["--bin", binary]));
-        let built = executable::build_binaries(&arguments)?;
-        for (binary, name) in binaries {
-            let variant = built.iter().find(|it| it.target == *binary);
-            let variant = &variant.with_context(|| format!("cargo built no {name}"))?.file;
-            // By rename: one that runs cannot be written to.
-            let copy = variant.with_file_name(format!("{name}.{}", std::process::id()));
-            fs::copy(variant, &copy)?;
-            fs::rename(&copy, variant.with_file_name(name))?;
-        }
+/// Of the package e2e.
+const DEMO: &str = "demo";
+
+/// What is built with them, and the name that a test finds it by, beside what is installed.
+const FAULTY: [(&str, &str); 2] =
+    [("cni-ipvlan", "cni-ipvlan-faulty"), ("cni-coordinator", "cni-coordinator-faulty")];
+
+/// Builds the plugins quickly, as a developer does, and the demo; answers that one's file, which is
+/// in the folder with the plugins.
+///
+/// # Errors
+/// If something does not compile; the compiler has said what on stderr.
+pub(crate) fn build_with_demo() -> Result<PathBuf> {
+    let mut arguments = selection();
+    arguments.extend(PROGRAMS.iter().flat_map(|program| ["--bin", program]));
+    arguments.extend(["-p", "e2e", "--bin", DEMO]);
+    let built = executable::build_binaries(&arguments)?;
+    let demo = built.into_iter().find(|it| it.target == DEMO);
+    Ok(demo.context("cargo built no demo")?.file)
+}
+
+/// Builds those that fail where a test wants it into `folder`, as a node gets the others: in an
+/// emulated machine a static program starts in a third of the time of a dynamic one, and tests start
+/// thousands.
+///
+/// # Errors
+/// If something does not compile, or cannot be copied.
+pub(crate) fn install_faulty(folder: &Path) -> Result<String> {
+    let features = FEATURES.join(",");
+    // All packages are selected, so that what they depend on has the same features as in the other
+    // build and is there already.
+    let mut arguments = selection();
+    arguments.extend(["--features", &features]);
+    arguments.extend(FAULTY.iter().flat_map(|(binary, _)| ["--bin", binary]));
+    for program in install::build(&Target::choose()?, &arguments, FAULTY.len())? {
+        let named = FAULTY.iter().find(|(binary, _)| program.ends_with(binary));
+        let (_, name) = named.with_context(|| format!("{} is unknown", program.display()))?;
+        install::place(&program, folder, name.as_ref(), 0o755)?;
     }
-    let built = executable::build_binaries(&selection)?;
-    let folder = built.first().and_then(|plugin| plugin.file.parent());
-    folder.map(Path::to_owned).context("cargo built no plugin")
+    Ok(FAULTY.map(|(_, name)| name).join(", "))
+}
+
+fn selection() -> Vec<&'static str> {
+    PROGRAMS.iter().flat_map(|package| ["-p", package]).collect()
 }

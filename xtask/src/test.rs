@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use crate::executable::{self, Executable};
 use crate::kernel_tests::{self, Sorted};
@@ -35,14 +35,20 @@ pub(crate) fn run() -> Result<u8> {
         let text = format!("{} executables", built.len());
         Ok((kernel_tests::sort(built), text))
     });
-    let plugins = report.value("compile plugins", || {
-        let folder = plugins::build()?;
-        let text = folder.display().to_string();
-        Ok((folder, text))
+    let plugins = report.value("static programs", || {
+        let folder = tempfile::Builder::new().prefix("node-ipam-programs-").tempdir()?;
+        let figures = install::prove(folder.path())?;
+        Ok((folder, figures))
+    });
+    let plugins = plugins.and_then(|folder| {
+        report.value("programs with faults", || {
+            let names = plugins::install_faulty(folder.path())?;
+            Ok((folder, names))
+        })
     });
     if let (Some(sorted), Some(plugins)) = (built, plugins) {
         report.part("table of kernel tests", || sorted.complete());
-        executables(&mut report, &sorted, &plugins);
+        executables(&mut report, &sorted, plugins.path());
     } else {
         for part in [ANYWHERE, HOST, WITHOUT_IPVLAN, IPVLAN] {
             report.not_run(part, "it did not compile");
@@ -55,10 +61,6 @@ pub(crate) fn run() -> Result<u8> {
     report.part("doc tests", doc_tests);
     report.part("examples", examples);
     report.part("two builds of the store", two_builds);
-    report.part("static programs", || {
-        let folder = tempfile::tempdir()?;
-        install::prove(folder.path())
-    });
 
     let mut out = io::stdout();
     write!(out, "\n{report}")?;
@@ -68,9 +70,14 @@ pub(crate) fn run() -> Result<u8> {
 
 /// Programs that show how a library is used, and check what they show.
 fn examples() -> Result<String> {
-    let mut cargo = workspace::cargo();
-    cargo.args(["run", "-q", "-p", "ipam-store", "--example", "spawn_blocking"]);
-    workspace::run(&mut cargo).map(|()| workspace::command_line(&cargo))
+    let examples = executable::build_examples()?;
+    for example in &examples {
+        let mut command = Command::new(&example.file);
+        command.current_dir(&example.folder).stdin(Stdio::null());
+        workspace::run(&mut command)?;
+    }
+    ensure!(!examples.is_empty(), "cargo built no example");
+    Ok(examples.iter().map(Executable::name).collect::<Vec<_>>().join(", "))
 }
 
 /// The store built with the previous release of its database library, beside this one.

@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use e2e::Call;
+use e2e::plugin_wiring::FAULTY_COORDINATOR;
 use serde_json::json;
 
 use crate::room::{NONE, Room, way};
@@ -71,11 +72,11 @@ fn a_disabled_coordinator_touches_nothing() -> Result<()> {
 
 /// The build that leaves out what a test names, and only that.
 #[test]
-fn the_partial_build_leaves_an_ingredient_out() -> Result<()> {
+fn the_faulty_build_leaves_an_ingredient_out() -> Result<()> {
     let room = Room::start()?;
     let pod = room.pod(1, &["eth0"])?;
     let mut call = room.call("ADD", &pod, "eth0")?;
-    call.plugin = "cni-coordinator-partial".to_owned();
+    call.plugin = FAULTY_COORDINATOR.to_owned();
     call.environment.push(("NODE_IPAM_OMIT".to_owned(), "Hijack,MarkRule".to_owned()));
     room.run(&call)?.success()?;
     assert_eq!(way(&pod, "10.233.0.1", None)?, "eth0");

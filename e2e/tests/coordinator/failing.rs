@@ -7,21 +7,18 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use e2e::plugin_wiring::COORDINATOR;
+use e2e::plugin_wiring::{COORDINATOR, FAULTY_COORDINATOR};
 use e2e::{Answer, Call, Pod, plugin_dir};
 
 use crate::room::{NONE, Room, message};
 use crate::state::State;
-
-/// The plugin with requests that can be made to fail; `cargo xtask test` builds it.
-const FAULTY: &str = "cni-coordinator-faulty";
 
 /// More than any verb makes.
 const MOST_REQUESTS: u32 = 300;
 
 /// A verb whose `fault`-th request fails; whether it got that far.
 fn faulty(room: &Room, verb: &str, pod: &Pod, ifname: &str, fault: &str) -> Result<(Answer, bool)> {
-    let mut call = Call { plugin: FAULTY.to_owned(), ..room.call(verb, pod, ifname)? };
+    let mut call = Call { plugin: FAULTY_COORDINATOR.to_owned(), ..room.call(verb, pod, ifname)? };
     call.environment.push(("CNI_NET_FAULT".into(), fault.into()));
     let answer = room.run(&call)?;
     let reached = answer.outcome.stderr.contains("as CNI_NET_FAULT says");
