@@ -42,6 +42,7 @@ mod overlay;
 mod phased;
 mod private;
 mod register;
+mod rehearsal;
 mod revise;
 mod room;
 mod rows;

@@ -228,6 +228,17 @@ impl Pair {
         }
     }
 
+    /// The store says of a pod of which nobody knows anything what a decision about it would, and
+    /// says the same to it when it comes.
+    fn refuses_the_same(&self) {
+        let asker = Asker::new("n".parse().unwrap(), "net".parse().unwrap());
+        let demands = [Demand::new(attachment(200), asker)];
+        let found = self.store.refusal(&demands, None).unwrap();
+        let now = self.now().moment;
+        let expected = decide(&demands, &self.pools(), &self.policy, now, &self.book).err();
+        assert_eq!(found.map(ipam_core::NotDecided::Refused), expected);
+    }
+
     fn reserve(&mut self, reserved: Reserved) {
         let declared = Declared { pools: Vec::new(), reserved: vec![reserved] };
         self.store.apply(&declared).unwrap();
@@ -271,6 +282,7 @@ proptest! {
         let mut pair = Pair::new(policy);
         for step in steps {
             pair.step(step);
+            pair.refuses_the_same();
         }
         let contents = pair.store.contents().unwrap();
         let expected: Vec<Lease> = pair.book.leases().cloned().collect();
