@@ -117,8 +117,8 @@ fn status(data_dir: &Path) -> Result<(), (u64, String)> {
 }
 
 /// STATUS counted who holds an address against the addresses that are for everybody: a pod with a
-/// pinned one, or one that was fenced, took one of them away. And it was full of the dead and of what
-/// a boot had ended, until an ADD came, which none does while the node is not ready.
+/// pinned one, or one that was fenced, took one of them away. And it was full of what a boot
+/// had ended and of rests that were over, until an ADD came, which none does while the node is not ready.
 #[test]
 fn status_is_full_when_an_add_of_an_ordinary_pod_would_be_refused() {
     let directory = tempfile::tempdir().unwrap();
