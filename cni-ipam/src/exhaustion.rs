@@ -58,7 +58,8 @@ pub(crate) fn reason(
         Some(Refused::Exhausted { pools, .. }) => {
             let pools: Vec<_> = pools.iter().map(|state| state.pool.as_str()).collect();
             let pools = pools.join(", ");
-            Some(format!("no address is free in [{pools}] (statusOnExhaustion)"))
+            let msg = format!("no address is free in [{pools}] (statusOnExhaustion)");
+            Some(msg)
         }
         _ => None,
     };

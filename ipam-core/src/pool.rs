@@ -33,8 +33,9 @@ pub struct Route {
 /// A valid pool.
 ///
 /// Guarantees: the subnet has no host bits; every address, exclusion, gateway and next hop lies
-/// in it, but for a gateway that is an IPv6 link-local address; [`Pool::assignable`] holds neither the gateway, nor a network or broadcast address
-/// (IPv4 up to /30), nor the subnet-router anycast address (IPv6, RFC 4291 §2.6.1).
+/// in it, but for a gateway that is an IPv6 link-local address; [`Pool::assignable`] holds neither
+/// the gateway, nor a network or broadcast address (IPv4 up to /30), nor the subnet-router anycast
+/// address (IPv6, RFC 4291 §2.6.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
     name: PoolName,

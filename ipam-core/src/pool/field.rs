@@ -17,6 +17,7 @@ use crate::range::AddressRange;
 use crate::range_set::RangeSet;
 use crate::violation::{Violation, Violations};
 
+/// `subnet`.
 pub(super) fn subnet(text: &str) -> Result<IpNet, String> {
     let subnet: IpNet =
         text.parse().map_err(|_| "it must be a CIDR, as in 172.31.192.0/20".to_string())?;
@@ -50,6 +51,7 @@ fn outside(subnet: IpNet) -> String {
     alloc::format!("it must lie in the subnet {subnet}")
 }
 
+/// `ips` or `excludeIPs`.
 pub(super) fn ranges(
     broken: &mut Violations,
     field: &str,
@@ -80,6 +82,7 @@ pub(super) fn ranges(
         .collect()
 }
 
+/// An affinity.
 pub(super) fn selector(
     broken: &mut Violations,
     field: &str,
@@ -96,6 +99,7 @@ pub(super) fn selector(
     }
 }
 
+/// `routes`.
 pub(super) fn routes(
     broken: &mut Violations,
     specs: &[RouteSpec],
@@ -128,6 +132,7 @@ pub(super) fn routes(
     routes
 }
 
+/// A list of names.
 pub(super) fn names<T: FromStr<Err: fmt::Display>>(
     broken: &mut Violations,
     field: &str,
