@@ -24,10 +24,10 @@ mod own;
 ///
 /// Each demand gets one address of each family that it needs: those it requests, those for which
 /// its source names pools, those it requires, and those for which a default pool may be used. In
-/// this order: the address it requests, one that is kept for its pod, the one that an earlier sandbox
-/// of its pod holds, one that waits for its pod, and else what [`Policy::strategy`] chooses from the
-/// first pool that has a free one. Every address belongs to a pool that may be used now, whoever held
-/// it before.
+/// this order: the address it requests, one that is kept for its pod, the one that an earlier
+/// sandbox of its pod holds, one that waits for its pod, and else what [`Policy::strategy`] chooses
+/// from the first pool that has a free one. Every address belongs to a pool that may be used now,
+/// whoever held it before.
 ///
 /// # Errors
 ///

@@ -84,7 +84,8 @@ fn caught_up<'t>(
     Ok((register, Done { answer: entered.ended, changed }))
 }
 
-/// Why demands would be refused now, after what is dead by the facts is freed. Nothing is committed.
+/// Why demands would be refused now, after what is dead by the facts is freed. Nothing is
+/// committed.
 pub(crate) fn refusal(
     database: &Database,
     noted: Option<u64>,
