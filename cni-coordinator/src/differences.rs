@@ -6,7 +6,7 @@ use cni_net::{Error, sysctl};
 use ipam_core::Family;
 
 use crate::numbers::MAIN_TABLE;
-use crate::perform::{is_default, is_it, kernel_rule, on, reply_marks};
+use crate::perform::{is_default, is_it, kernel_rule, on, pair_difference, reply_marks};
 use crate::site::Site;
 use crate::step::{Change, Need, Place, Step};
 
@@ -32,21 +32,9 @@ fn difference(place: Place, change: &Change, site: &mut Site<'_>) -> Result<Opti
     let no_link = |name: &str| Some(format!("there is no link {name}"));
     Ok(match change {
         Change::PutVeth(veth) => {
-            let Some(inside) = site.link(Place::Pod, &veth.pod)? else {
-                return Ok(no_link(&veth.pod));
-            };
-            let Some(outside) = site.link(Place::Node, &veth.node)? else {
-                return Ok(no_link(&veth.node));
-            };
-            if inside.parent != Some(outside.index) || outside.parent != Some(inside.index) {
-                Some(format!("{} is not the other end of {}", veth.node, veth.pod))
-            } else if inside.mac != Some(veth.pod_mac) {
-                Some(format!("{} has {}", veth.pod, shown(inside.mac)))
-            } else if outside.mac != Some(veth.node_mac) {
-                Some(format!("{} has {}", veth.node, shown(outside.mac)))
-            } else {
-                None
-            }
+            let inside = site.link(Place::Pod, &veth.pod)?;
+            let outside = site.link(Place::Node, &veth.node)?;
+            pair_difference(veth, inside.as_ref(), outside.as_ref())
         }
         Change::SetAlias { link, alias } => match site.link(place, link)? {
             Some(found) if found.alias.as_ref() == Some(alias) => None,

@@ -8,7 +8,9 @@ use std::process::{ExitCode, exit};
 use cni_proto::{Version, panic_object, serve};
 use telemetry::Observed;
 
+mod failure;
 mod plugin;
+mod status;
 
 /// A plugin allocates a little and ends. The allocator of musl maps and unmaps a page at a time for
 /// that: a hundred of an ADD's system calls (benches/RESULTS.md, "How it was made fast").

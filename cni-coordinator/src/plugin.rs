@@ -4,30 +4,25 @@ use std::path::Path;
 use std::time::Duration;
 
 use cni_coordinator::{
-    Change, CoordinatorConfig, Ingredient, Marks, Need, POD_END, Place, Plan, PlanError, Scene,
-    Site, Step, VethPair, WantedMode, Wiring, apply, apply_each, first_difference, host_steps,
-    numbers, plan, reply_marks, survey, unplan,
+    Change, CoordinatorConfig, Ingredient, Need, Place, Plan, PlanError, Scene, Site, Step,
+    VethPair, WantedMode, Wiring, apply, apply_each, first_difference, plan, survey, unplan,
 };
-use cni_net::{Netlink, Netns, Nftables, sysctl};
+use cni_net::{Netlink, Netns};
 use cni_proto::{
     AddRequest, AddResult, CheckRequest, Code, DelRequest, Error, GcRequest, NetworkConfig, Plugin,
     StatusRequest,
 };
-use ipam_core::{Attachment, Family};
-use ipam_store::{WireError, Wirings};
+use ipam_core::Attachment;
+use ipam_store::Wirings;
+
+use crate::failure::{DIFFERS, KERNEL, NO_PLAN, kernel, no_plan, of_recording, store};
+use crate::status;
 
 /// The name of this program.
 const NAME: &str = "cni-coordinator";
 
-/// Configuration, pod and node do not fit together.
-const NO_PLAN: Code = Code::plugin(20);
-/// The kernel refused a change.
-const KERNEL: Code = Code::plugin(21);
-/// CHECK: something is not as it was made.
-const DIFFERS: Code = Code::plugin(22);
-
 /// How long another process that records is waited for; it takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Joins the pods of a chain's main plugin with their node.
 pub(crate) struct Coordinator;
@@ -190,51 +185,7 @@ impl Plugin for Coordinator {
     }
 
     fn status(&self, request: &StatusRequest) -> Result<(), Error> {
-        let config = CoordinatorConfig::new(&request.config)?;
-        if config.mode == WantedMode::Disabled {
-            return Ok(());
-        }
-        let not_available = |msg: String| Err(Error::new(Code::NOT_AVAILABLE, msg));
-        let has = |family| config.hijacked.iter().any(|it| Family::of(it.cidr.addr()) == family);
-        for (family, key) in
-            [(Family::V4, "ipv4/ip_forward"), (Family::V6, "ipv6/conf/all/forwarding")]
-        {
-            let is_needed = family == Family::V4 || has(family);
-            if is_needed && sysctl::read(key).map_err(kernel)?.is_some_and(|it| it == "0") {
-                return not_available(format!(
-                    "net/{key} is 0, so that nothing reaches a pod by its node: set it to 1"
-                ));
-            }
-        }
-        let mut outside = Netlink::open().map_err(kernel)?;
-        let table = config.host_table;
-        let is_foreign = |route: &&cni_net::Route| route.protocol != Some(numbers::PROTOCOL);
-        let routes = outside.routes(Some(table)).map_err(kernel)?;
-        if let Some(route) = routes.iter().find(is_foreign) {
-            return not_available(format!(
-                "hostRuleTable {table} is somebody else's too: it has {route} of protocol {}: \
-                 choose another table",
-                route.protocol.unwrap_or(0)
-            ));
-        }
-        let marks = reply_marks(&Marks { link: POD_END.to_owned(), mark: config.mark });
-        if let Err(error) = Nftables::open().and_then(|mut it| it.check_reply_marks(&marks)) {
-            return not_available(format!("pods' replies cannot be marked: {error}"));
-        }
-        let known = Wirings::new(&config.state_dir, PATIENCE).all().map_err(store)?;
-        let known: Vec<Wiring> = known.iter().filter_map(read).collect();
-        let rules: Vec<Step> = host_steps(&known)
-            .into_iter()
-            .filter(|step| step.ingredient == Ingredient::HostRule)
-            .collect();
-        let mut site = Site::open(None).map_err(kernel)?;
-        match first_difference(&rules, &mut site).map_err(kernel)? {
-            None => Ok(()),
-            Some(difference) => Err(Error::new(
-                Code::LIMITED,
-                format!("{difference}: `ipamctl repair` makes it again"),
-            )),
-        }
+        status::status(request)
     }
 }
 
@@ -264,7 +215,7 @@ fn look(site: &mut Site<'_>, attachment: &Attachment, netns: &Path) -> Result<Sc
 }
 
 /// A record. One of a later program is not understood, and is left to that.
-fn read(recorded: &ipam_store::Wiring) -> Option<Wiring> {
+pub(crate) fn read(recorded: &ipam_store::Wiring) -> Option<Wiring> {
     Wiring::from_json(&recorded.document)
         .inspect_err(|error| warn(&format!("{}: {error}", recorded.attachment)))
         .ok()
@@ -315,33 +266,6 @@ fn complete(plan: Plan) -> Result<Plan, Error> {
             name.parse().map_err(|error| Error::new(NO_PLAN, format!("{error}")))?;
         Ok(plan.without(ingredient))
     })
-}
-
-fn of_recording(error: WireError<PlanError>) -> Error {
-    match error {
-        WireError::Refused(error) => no_plan(error),
-        WireError::Store(error) => store(error),
-        error => Error::new(Code::IO, error.to_string()),
-    }
-}
-
-#[allow(clippy::needless_pass_by_value)] // for map_err
-fn no_plan(error: PlanError) -> Error {
-    Error::new(NO_PLAN, error.to_string())
-}
-
-#[allow(clippy::needless_pass_by_value)] // for map_err
-fn store(error: ipam_store::Error) -> Error {
-    let code = match error {
-        ipam_store::Error::Busy { .. } => Code::TRY_AGAIN,
-        _ => Code::IO,
-    };
-    Error::new(code, error.to_string())
-}
-
-#[allow(clippy::needless_pass_by_value)] // for map_err
-fn kernel(error: cni_net::Error) -> Error {
-    Error::new(KERNEL, error.to_string())
 }
 
 /// What a person should know and the protocol has no place for.

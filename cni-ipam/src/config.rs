@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use cni_proto::{Code, DelConfig, Error, NetworkConfig};
-use ipam_core::{Hints, IfName, NamedPools, NetworkRef, NodeName, PoolPattern, Wish};
+use ipam_core::{NamedPools, NetworkRef, NodeName, PoolPattern};
 use serde::Deserialize;
 
 use crate::cluster::{DEFAULT_NAMESPACES_FILE, NamespacesFile};
 use crate::place::{Fields, Place};
-use crate::wish::not_followed;
 
 /// The value of `ipam.type` that means this crate.
 pub const IPAM_TYPE: &str = "cni-ipam";
@@ -85,12 +84,6 @@ impl IpamConfig {
             namespaces_file: namespaces_file(ipam.namespaces_file)?,
             place: Place::of_pools(&fields),
         })
-    }
-
-    /// Which pools an interface wants, by this configuration alone.
-    pub(crate) fn wish(&self, ifname: &IfName) -> Result<Wish, Error> {
-        let hints = Hints { configuration: self.pools.clone(), ..Hints::default() };
-        hints.wish(ifname).map_err(|error| not_followed(&error))
     }
 }
 

@@ -3,16 +3,25 @@
 //! The specification wants a STATUS to fail when addresses are exhausted. Runtimes then report the
 //! node as not ready, and its pods are evicted; and a full pool is the normal state of a cloud NIC,
 //! which has as many addresses as pods. So it is an option.
+//!
+//! Full is what would refuse an ADD: the decision of one is made upon the database and thrown away,
+//! after what it would free, for a pod of which nobody has said anything. What is pinned, waits for
+//! another pod, is reserved or fenced is not free for that one, and who holds such an address takes
+//! none away from it. A node that is not ready gets no ADDs: were more full to STATUS than to an
+//! ADD, nothing would end it.
 
-use std::collections::BTreeMap;
-
-use cni_proto::{Code, Error, NetworkConfig};
-use ipam_core::{Asker, select};
-use ipam_store::{Counters, PoolCounters, Store};
+use cni_proto::{CniArgs, Error, NetworkConfig};
+use ipam_core::{Demand, Refused};
+use ipam_store::{Error as StoreError, Store};
 use serde::Deserialize;
 
-use crate::attachment::named;
-use crate::config::IpamConfig;
+use crate::attachment::attachment;
+use crate::healing;
+use crate::place::Place;
+use crate::wish::Wanted;
+
+/// A container id that the specification does not allow, so that no pod has it.
+const NOBODY: &str = "(status)";
 
 #[derive(Debug, Default, Deserialize)]
 struct Outer {
@@ -26,46 +35,37 @@ pub(crate) struct Ipam {
     status_on_exhaustion: Option<bool>,
 }
 
-/// Code 50 if the option is on and some family's pools of this node and network have no address
-/// that a pod could get. Pools of particular namespaces are not judged: STATUS names none.
-pub(crate) fn status(
-    config: &NetworkConfig,
-    store: &Store,
-    counters: &Counters,
-) -> Result<(), Error> {
+/// What an ordinary pod would ask the applied pools for; `None` if the option is off. STATUS names
+/// no namespace and no labels, so that pools of particular ones are not judged.
+pub(crate) fn demand(config: &NetworkConfig) -> Result<Option<Demand>, Error> {
     let ipam = config.plugin::<Outer>()?.ipam.unwrap_or_default();
     if ipam.status_on_exhaustion != Some(true) {
-        return Ok(());
+        return Ok(None);
     }
-    let config = IpamConfig::new(config)?;
-    let wish = config.wish(&"eth0".parse().map_err(|error| named(&error))?)?;
-    let declared = store.declared().map_err(|error| not_available(error.to_string()))?;
-    let pools = declared.map(|declared| declared.pools).unwrap_or_default();
-    let asker = Asker::new(config.node, config.network);
-    let selection = select(&pools, &wish.source, &asker);
-    let mut full = BTreeMap::new();
-    for pool in selection.candidates {
-        let all_full: &mut (bool, Vec<&str>) =
-            full.entry(pool.family()).or_insert((true, Vec::new()));
-        all_full.0 &= counters.pools.iter().any(|it| it.pool == *pool.name() && is_full(it));
-        all_full.1.push(pool.name().as_str());
-    }
-    match full.values().find(|(all_full, _)| *all_full) {
-        Some((_, pools)) => {
+    let nobody = attachment(config.name.as_str(), NOBODY, "eth0")?;
+    Ok(Some(Wanted::new(config, nobody, &CniArgs::default())?.demand))
+}
+
+/// Why the demand would be refused for want of addresses; `None` if it would be met, or refused for
+/// another reason.
+pub(crate) fn reason(
+    store: &Store,
+    place: &Place,
+    demand: Demand,
+) -> Result<Option<String>, StoreError> {
+    let demands = [demand];
+    let reason = |refused: Option<Box<Refused>>| match refused.as_deref() {
+        Some(Refused::Exhausted { pools, .. }) => {
+            let pools: Vec<_> = pools.iter().map(|state| state.pool.as_str()).collect();
             let pools = pools.join(", ");
-            Err(not_available(format!("no address is free in [{pools}] (statusOnExhaustion)")))
+            let msg = format!("no address is free in [{pools}] (statusOnExhaustion)");
+            Some(msg)
         }
-        None => Ok(()),
+        _ => None,
+    };
+    let full = reason(store.refusal(&demands, None)?);
+    match full.as_ref().and_then(|_| healing::facts_for_add(place)) {
+        Some(facts) => Ok(reason(store.refusal(&demands, Some(&facts))?)),
+        None => Ok(full),
     }
-}
-
-/// Addresses that cool down are given when there are no others.
-fn is_full(pool: &PoolCounters) -> bool {
-    let counts = pool.counts;
-    u128::from(counts.held) + u128::from(counts.quarantined) + u128::from(counts.sticky)
-        >= pool.size
-}
-
-fn not_available(reason: String) -> Error {
-    Error::new(Code::NOT_AVAILABLE, reason)
 }

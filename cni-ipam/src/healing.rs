@@ -31,8 +31,14 @@ pub(crate) fn is_due(container: &ContainerId) -> bool {
 
 /// Frees leases whose namespace is gone, and answers how many.
 pub(crate) fn heal(place: &Place) -> Result<usize, Error> {
-    let facts = facts(None, place);
+    let facts = facts_for_add(place);
     facts.map_or(Ok(0), |facts| place.store().reclaim(&facts).map(|freed| freed.len()))
+}
+
+/// By what an ADD frees before it refuses for want of an address; `None` if not all of the node can
+/// be seen.
+pub(crate) fn facts_for_add(place: &Place) -> Option<Facts> {
+    facts(None, place)
 }
 
 /// Frees what the runtime does not vouch for, wherever there is a store. Goes on after an error and

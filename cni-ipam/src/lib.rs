@@ -277,23 +277,32 @@ pub fn gc(request: &GcRequest) -> Result<(), Error> {
 ///
 /// # Errors
 ///
-/// Code 50 with the reason, 7 for ranges that have to change.
+/// Code 50 with the reason, 7 for ranges, or with that option for hints, that have to change.
 pub fn status(request: &StatusRequest) -> Result<(), Error> {
+    let not_available = |reason| Err(Error::new(Code::NOT_AVAILABLE, reason));
     let ranges = Ranges::new(&request.config)?;
     let may_be_missing = ranges.is_some() || ranges::may_come(&request.config);
-    let place = match ranges {
-        Some(ranges) => ranges.place,
-        None => Place::of_pools(&config::fields(&request.config)?),
+    let (place, demand) = match ranges {
+        Some(ranges) => (ranges.place, None),
+        None => (
+            Place::of_pools(&config::fields(&request.config)?),
+            exhaustion::demand(&request.config)?,
+        ),
     };
     // Runtimes ask every few seconds and wait for the answer.
     let lock_timeout = place.lock_timeout.min(STATUS_PATIENCE);
-    let store = (Place { lock_timeout, ..place }).store();
-    match store.counters() {
+    let place = Place { lock_timeout, ..place };
+    let store = place.store();
+    let full = match demand {
+        Some(demand) => exhaustion::reason(&store, &place, demand),
+        None => store.counters().map(|_| None),
+    };
+    match full {
         // Somebody works with it at this moment.
-        Err(StoreError::Busy { .. }) => Ok(()),
-        Ok(counters) => exhaustion::status(&request.config, &store, &counters),
+        Ok(None) | Err(StoreError::Busy { .. }) => Ok(()),
+        Ok(Some(reason)) => not_available(reason),
         Err(StoreError::Missing { .. }) if may_be_missing => Ok(()),
-        Err(error) => Err(Error::new(Code::NOT_AVAILABLE, error.to_string())),
+        Err(error) => not_available(error.to_string()),
     }
 }
 

@@ -14,6 +14,7 @@ mod check;
 mod config;
 mod conflict;
 mod detect;
+mod failure;
 mod fingerprint;
 mod interrupt;
 mod link;
@@ -24,6 +25,7 @@ mod place;
 mod plan;
 mod plugin;
 mod precheck;
+mod result;
 mod siblings;
 mod stopwatch;
 

@@ -5,7 +5,7 @@ use cni_proto::{AddResult, Code, Error};
 use ipnet::IpNet;
 
 use crate::config::{IpvlanConfig, Master};
-use crate::plugin::kernel;
+use crate::failure::kernel;
 
 /// The IPv4 and IPv6 main routing table.
 const MAIN: u32 = 254;

@@ -2,33 +2,30 @@
 
 use std::time::{Duration, Instant};
 
-use cni_net::{Link, Netlink, Netns, Operation};
+use cni_net::{Netlink, Netns};
 use cni_proto::{
     AddRequest, AddResult, CheckRequest, Code, DelRequest, Error, GcRequest, Interface, Plugin,
     StatusRequest,
 };
 
 use crate::addresses;
-use crate::apply::{Failed, Made, Site, Why, apply};
+use crate::apply::{Failed, Site, Why, apply};
 use crate::check::{Found, differences};
 use crate::config::{Ipam, IpvlanConfig, is_debug};
+use crate::failure::{
+    DIFFERS, LINK_EXISTS, explained, is_master_busy, kernel, master_busy, of_why,
+};
 use crate::interrupt::Interrupt;
 use crate::link::{IPVLAN, remove};
 use crate::objection::{Inquiry, Objection};
 use crate::place;
 use crate::plan::{chosen_index, plan, temporary_name};
+use crate::result::result;
 use crate::stopwatch::Stopwatch;
 use crate::{master, precheck, siblings};
 
 /// The name of this program.
 const NAME: &str = "cni-ipvlan";
-
-/// The pod has a link of the requested name already.
-const LINK_EXISTS: Code = Code::plugin(20);
-/// The kernel refused a change.
-pub(crate) const KERNEL: Code = Code::plugin(21);
-/// CHECK: the interface is not as it was made.
-const DIFFERS: Code = Code::plugin(22);
 
 /// How long the first address that is in use is tried again, and each after it.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
@@ -36,8 +33,6 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How many addresses that turn out to be in use an ADD steps over.
 const MOST_BUSY: u32 = 16;
-
-const EBUSY: i32 = 16;
 
 /// One ipvlan interface on the NIC of the node.
 pub(crate) struct Ipvlan {
@@ -248,39 +243,6 @@ fn namespace_of_master(config: &IpvlanConfig, pod: &Netns) -> Result<Netlink, Er
     if config.link_in_container { pod.netlink() } else { Netlink::open() }.map_err(kernel)
 }
 
-fn of_why(why: Why) -> Error {
-    match why {
-        Why::Refused(error) => kernel(error),
-        Why::Busy(address, error) => {
-            Error::new(Code::TRY_AGAIN, error.to_string()).with_details(place::of(address))
-        }
-        Why::Interrupted(interrupted) => Error::new(Code::TRY_AGAIN, interrupted.to_string()),
-    }
-}
-
-fn explained(error: Error, objection: &Objection) -> Error {
-    let Objection { address, what, seen } = objection;
-    if error.msg.contains(&address.to_string()) {
-        return error;
-    }
-    let details = format!("{address} is free in the pools, but {what}: {seen}; {}", error.details);
-    error.with_details(details.trim_end_matches("; ").to_owned())
-}
-
-fn is_master_busy(error: &cni_net::Error) -> bool {
-    matches!(
-        error,
-        cni_net::Error::Refused { operation: Operation::CreateIpvlan, errno: EBUSY, .. }
-    )
-}
-
-fn master_busy(master: &Link, outside: &mut Netlink) -> Error {
-    // What cannot be listed is not named.
-    let macvlans = outside.macvlan_links().unwrap_or_default();
-    let port_of = master.master.and_then(|index| outside.link_by_index(index).ok().flatten());
-    precheck::busy(master, &macvlans, port_of.as_ref())
-}
-
 /// The error of an ADD that failed in the kernel, after its lease is released. If anything of the
 /// link could not be taken back the lease stays: its address may be alive. The runtime's DEL ends
 /// both.
@@ -298,50 +260,6 @@ fn take_back(
         return error;
     }
     error.with_details(format!("the lease stays until DEL: {}", kept.join("; ")))
-}
-
-/// The result of the chain so far with this plugin's interface and addresses behind it.
-fn result(
-    request: &AddRequest,
-    config: &IpvlanConfig,
-    master: &Link,
-    made: Made,
-    mut given: AddResult,
-) -> AddResult {
-    let mut result = request.config.prev_result.clone().unwrap_or_default();
-    if config.ipam == Ipam::Previous {
-        // What was given are its own.
-        result.ips.clear();
-        result.routes.clear();
-    }
-    let index = result.interfaces.len();
-    result.interfaces.push(Interface {
-        name: request.ifname.as_str().to_owned(),
-        // As an ipvlan link is made (`ipvlan_link_new` in `drivers/net/ipvlan/ipvlan_main.c`).
-        mac: master.mac.map(|mac| mac.to_string()),
-        mtu: Some(config.mtu.unwrap_or(master.mtu)),
-        sandbox: Some(request.netns.display().to_string()),
-        ..Interface::default()
-    });
-    for ip in &mut given.ips {
-        ip.interface = Some(index);
-    }
-    for (position, metric) in made.metrics {
-        given.routes[position].priority = Some(metric);
-    }
-    result.ips.append(&mut given.ips);
-    result.routes.append(&mut given.routes);
-    if let Some(dns) = &config.dns {
-        result.dns = dns.clone();
-    } else if given.dns != cni_proto::Dns::default() {
-        result.dns = given.dns;
-    }
-    result
-}
-
-#[allow(clippy::needless_pass_by_value)] // for map_err
-pub(crate) fn kernel(error: cni_net::Error) -> Error {
-    Error::new(KERNEL, error.to_string())
 }
 
 /// What a person should know and the protocol has no place for: a line on stderr, which runtimes

@@ -4,7 +4,7 @@ use cni_net::{IpvlanFlag, IpvlanMode, Link};
 use cni_proto::{Code, Error};
 
 use crate::config::IpvlanConfig;
-use crate::plugin::KERNEL;
+use crate::failure::KERNEL;
 
 /// The mode and flag that the ipvlan links of a NIC have. Both belong to the NIC: a new link with
 /// others would change them for all (`ipvlan_link_new` in `drivers/net/ipvlan/ipvlan_main.c`).

@@ -1,24 +1,22 @@
 //! A named set of addresses of one subnet, impossible to build wrong.
 
-use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
 use core::net::IpAddr;
-use core::str::FromStr;
 
 use ipnet::IpNet;
 
 use crate::addr::Family;
-use crate::demand::Demand;
 use crate::document::{PoolDocument, PoolSpec, RouteSpec};
-use crate::labels::{LabelSelector, Labels, Selector, note_labels};
+use crate::labels::{Labels, Selector, note_labels};
 use crate::owner::{NamespaceName, NetworkRef, NodeName, PoolName};
-use crate::pin::{Pin, Pins};
-use crate::range::AddressRange;
+use crate::pin::Pins;
 use crate::range_set::RangeSet;
 use crate::violation::{Violation, Violations};
+
+mod field;
+mod kept;
 
 /// How many entries `ips` and `excludeIPs` may have each: more is a mistake, or belongs into ranges.
 pub const MOST_RANGES: usize = 65_536;
@@ -35,8 +33,9 @@ pub struct Route {
 /// A valid pool.
 ///
 /// Guarantees: the subnet has no host bits; every address, exclusion, gateway and next hop lies
-/// in it, but for a gateway that is an IPv6 link-local address; [`Pool::assignable`] holds neither the gateway, nor a network or broadcast address
-/// (IPv4 up to /30), nor the subnet-router anycast address (IPv6, RFC 4291 §2.6.1).
+/// in it, but for a gateway that is an IPv6 link-local address; [`Pool::assignable`] holds neither
+/// the gateway, nor a network or broadcast address (IPv4 up to /30), nor the subnet-router anycast
+/// address (IPv6, RFC 4291 §2.6.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
     name: PoolName,
@@ -70,24 +69,27 @@ impl Pool {
     pub fn new(name: &str, spec: &PoolSpec) -> Result<Self, Violations> {
         let mut broken = Violations::default();
         let name = broken.note("metadata.name", name, name.parse::<PoolName>());
-        let subnet = broken.note("spec.subnet", &spec.subnet, parse_subnet(&spec.subnet));
+        let subnet = broken.note("spec.subnet", &spec.subnet, field::subnet(&spec.subnet));
         // Without a subnet nothing else can be judged, but syntax still is: one report for all.
-        let ips = parse_ranges(&mut broken, "spec.ips", &spec.ips, subnet);
-        let excluded = parse_ranges(&mut broken, "spec.excludeIPs", &spec.exclude_ips, subnet);
+        let ips = field::ranges(&mut broken, "spec.ips", &spec.ips, subnet);
+        let excluded = field::ranges(&mut broken, "spec.excludeIPs", &spec.exclude_ips, subnet);
         let gateway = spec
             .gateway
             .as_ref()
-            .and_then(|text| broken.note("spec.gateway", text, parse_gateway(text, subnet)));
-        let routes = parse_routes(&mut broken, &spec.routes, subnet);
-        let nodes = parse_names(&mut broken, "spec.nodeName", &spec.node_name);
-        let networks = parse_names(&mut broken, "spec.multusName", &spec.multus_name);
-        let namespaces = parse_names(&mut broken, "spec.namespaceName", &spec.namespace_name);
+            .and_then(|text| broken.note("spec.gateway", text, field::gateway(text, subnet)));
+        let routes = field::routes(&mut broken, &spec.routes, subnet);
+        let nodes = field::names(&mut broken, "spec.nodeName", &spec.node_name);
+        let networks = field::names(&mut broken, "spec.multusName", &spec.multus_name);
+        let namespaces = field::names(&mut broken, "spec.namespaceName", &spec.namespace_name);
         let node_affinity =
-            parse_selector(&mut broken, "spec.nodeAffinity", spec.node_affinity.as_ref());
-        let namespace_affinity =
-            parse_selector(&mut broken, "spec.namespaceAffinity", spec.namespace_affinity.as_ref());
+            field::selector(&mut broken, "spec.nodeAffinity", spec.node_affinity.as_ref());
+        let namespace_affinity = field::selector(
+            &mut broken,
+            "spec.namespaceAffinity",
+            spec.namespace_affinity.as_ref(),
+        );
         let pod_affinity =
-            parse_selector(&mut broken, "spec.podAffinity", spec.pod_affinity.as_ref());
+            field::selector(&mut broken, "spec.podAffinity", spec.pod_affinity.as_ref());
         if pod_affinity.as_ref().is_some_and(Selector::is_empty) {
             let rule = "it has no requirement: leave it out for all pods".to_string();
             broken.push(Violation::new("spec.podAffinity", "{}", rule));
@@ -168,37 +170,6 @@ impl Pool {
         }
     }
 
-    /// The same pool where some addresses are taken: those that are `reserved` on all nodes
-    /// ([`crate::Reserved`]), and the node's `own`, which a pod gets only if it asks for that very
-    /// address.
-    #[must_use]
-    pub fn among(&self, reserved: &RangeSet, own: &RangeSet) -> Self {
-        let whole = RangeSet::from(AddressRange::from(self.subnet));
-        Self {
-            assignable: self.assignable.difference(reserved).difference(own),
-            reserved: self.reserved.union(&reserved.intersection(&whole)),
-            ..self.clone()
-        }
-    }
-
-    /// The same pool where these addresses are kept for pods. Those that it does not hand out are
-    /// nobody's.
-    pub(crate) fn keeping(self, pins: &Arc<Pins>) -> Self {
-        if pins.is_empty() {
-            return self;
-        }
-        let pinned = self.assignable.intersection(pins.addresses());
-        let whole = RangeSet::from(AddressRange::from(self.subnet));
-        let others = pins.addresses().intersection(&whole).difference(&pinned);
-        Self {
-            assignable: self.assignable.difference(&pinned),
-            reserved: self.reserved.union(&others),
-            pinned,
-            pins: Arc::clone(pins),
-            ..self
-        }
-    }
-
     /// The pool's name.
     pub fn name(&self) -> &PoolName {
         &self.name
@@ -242,41 +213,6 @@ impl Pool {
     /// Whether `excludeIPs` has the address.
     pub(crate) fn excludes(&self, address: IpAddr) -> bool {
         self.excluded.contains(address)
-    }
-
-    /// Whether the one who asks may hold the address from now on.
-    pub(crate) fn allows(&self, address: IpAddr, demand: &Demand) -> bool {
-        self.claims(address)
-            && !self.reserved.contains(address)
-            && self.pin_against(address, demand).is_none()
-    }
-
-    /// The pin that keeps the address from the one who asks.
-    pub(crate) fn pin_against(&self, address: IpAddr, demand: &Demand) -> Option<&Pin> {
-        let is_others = self.pinned.contains(address) && !self.is_kept_for(address, demand);
-        is_others.then(|| self.pins.of_address(address)).flatten()
-    }
-
-    /// Whether the address is kept for the one who asks.
-    pub(crate) fn is_kept_for(&self, address: IpAddr, demand: &Demand) -> bool {
-        let mut kept = self.pins.kept_for(demand.pod.as_ref(), &demand.attachment);
-        self.pinned.contains(address) && kept.any(|kept| kept.contains(address))
-    }
-
-    /// The addresses that are kept for the one who asks, in their order.
-    pub(crate) fn kept_for(&self, demand: &Demand) -> RangeSet {
-        let kept = self.pins.kept_for(demand.pod.as_ref(), &demand.attachment);
-        kept.fold(RangeSet::new(), |all, kept| all.union(&kept.intersection(&self.pinned)))
-    }
-
-    /// The addresses that are kept for pods: see [`crate::Pin`].
-    pub fn pinned(&self) -> &RangeSet {
-        &self.pinned
-    }
-
-    /// The addresses of the subnet that nobody gets: see [`Pool::among`].
-    pub fn reserved(&self) -> &RangeSet {
-        &self.reserved
     }
 
     /// The addresses that are handed out to those who ask for none in particular.
@@ -343,127 +279,6 @@ impl TryFrom<&PoolDocument> for Pool {
         let labels = document.metadata.labels.clone();
         Self::new(&document.metadata.name, &document.spec)?.with_labels(labels)
     }
-}
-
-fn parse_subnet(text: &str) -> Result<IpNet, String> {
-    let subnet: IpNet =
-        text.parse().map_err(|_| "it must be a CIDR, as in 172.31.192.0/20".to_string())?;
-    if subnet.addr() == subnet.network() {
-        Ok(subnet)
-    } else {
-        Err(alloc::format!("it has bits set behind its prefix: write {}", subnet.trunc()))
-    }
-}
-
-fn parse_in_subnet(text: &str, subnet: Option<IpNet>) -> Result<IpAddr, String> {
-    let address: IpAddr = text.parse().map_err(|_| "it must be an address".to_string())?;
-    match subnet {
-        Some(subnet) if !subnet.contains(&address) => Err(outside(subnet)),
-        _ => Ok(address),
-    }
-}
-
-/// An IPv6 router may be known by its link-local address alone (RFC 4861 §6.1.2), as the one of an
-/// AWS subnet is.
-fn parse_gateway(text: &str, subnet: Option<IpNet>) -> Result<IpAddr, String> {
-    match (text.parse(), subnet) {
-        (Ok(IpAddr::V6(gateway)), Some(IpNet::V6(_))) if gateway.is_unicast_link_local() => {
-            Ok(gateway.into())
-        }
-        _ => parse_in_subnet(text, subnet),
-    }
-}
-
-fn outside(subnet: IpNet) -> String {
-    alloc::format!("it must lie in the subnet {subnet}")
-}
-
-fn parse_ranges(
-    broken: &mut Violations,
-    field: &str,
-    texts: &[String],
-    subnet: Option<IpNet>,
-) -> RangeSet {
-    if texts.len() > MOST_RANGES {
-        let rule = alloc::format!("{} entries: at most {MOST_RANGES}", texts.len());
-        broken.push(Violation::new(field, "[...]", rule));
-        return RangeSet::new();
-    }
-    let whole = subnet.map(|subnet| RangeSet::from(AddressRange::from(subnet)));
-    let parse = |text: &str| -> Result<AddressRange, String> {
-        let range: AddressRange = text.parse().map_err(|error| alloc::format!("{error}"))?;
-        match (subnet, &whole) {
-            (Some(subnet), Some(whole)) if !RangeSet::from(range).is_subset(whole) => {
-                Err(outside(subnet))
-            }
-            _ => Ok(range),
-        }
-    };
-    texts
-        .iter()
-        .enumerate()
-        .filter_map(|(index, text)| {
-            broken.note(&alloc::format!("{field}[{index}]"), text, parse(text))
-        })
-        .collect()
-}
-
-fn parse_selector(
-    broken: &mut Violations,
-    field: &str,
-    document: Option<&LabelSelector>,
-) -> Option<Selector> {
-    match Selector::new(document?) {
-        Ok(selector) => Some(selector),
-        Err(faults) => {
-            for (path, rule) in faults {
-                broken.push(Violation::new(&alloc::format!("{field}.{path}"), "", rule));
-            }
-            None
-        }
-    }
-}
-
-fn parse_routes(broken: &mut Violations, specs: &[RouteSpec], subnet: Option<IpNet>) -> Vec<Route> {
-    let mut routes = Vec::new();
-    let mut destinations = BTreeSet::new();
-    for (index, spec) in specs.iter().enumerate() {
-        let dst = spec.dst.parse::<IpNet>().map(|dst| dst.trunc());
-        let dst = match dst {
-            Err(_) => Err("it must be a CIDR".to_string()),
-            Ok(dst) if subnet.is_some_and(|s| Family::of(s.addr()) != Family::of(dst.addr())) => {
-                Err("it must be of the subnet's family".to_string())
-            }
-            Ok(dst) if dst.prefix_len() == 0 => {
-                Err("the default route comes from spec.gateway".to_string())
-            }
-            Ok(dst) if !destinations.insert(dst) => {
-                Err("another route has the same destination".to_string())
-            }
-            Ok(dst) => Ok(dst),
-        };
-        let dst = broken.note(&alloc::format!("spec.routes[{index}].dst"), &spec.dst, dst);
-        let gateway = parse_in_subnet(&spec.gw, subnet);
-        let gateway = broken.note(&alloc::format!("spec.routes[{index}].gw"), &spec.gw, gateway);
-        if let (Some(dst), Some(gateway)) = (dst, gateway) {
-            routes.push(Route { dst, gateway });
-        }
-    }
-    routes
-}
-
-fn parse_names<T: FromStr<Err: fmt::Display>>(
-    broken: &mut Violations,
-    field: &str,
-    texts: &[String],
-) -> Vec<T> {
-    texts
-        .iter()
-        .enumerate()
-        .filter_map(|(index, text)| {
-            broken.note(&alloc::format!("{field}[{index}]"), text, text.parse())
-        })
-        .collect()
 }
 
 /// The addresses of `subnet` that a pod must not get whatever the ranges say.

@@ -312,4 +312,13 @@ impl Snapshot {
         check_revision(revision, self.lock.noted())?;
         Ok(transaction)
     }
+
+    /// The database; what is written to it reaches no file.
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub(crate) fn lock(&self) -> &Lock {
+        &self.lock
+    }
 }

@@ -6,31 +6,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipam_core::{
-    Attachment, Demand, Facts, Lease, NetnsRef, Policy, Pool, PoolName, Rest, Stamp, WhyFreed,
-};
-
-use redb::ReadTransaction;
+use ipam_core::{Demand, Facts, Lease, NetnsRef, Policy, Pool, PoolName, Rest, Stamp, WhyFreed};
 
 use crate::ask::What;
 use crate::clock;
-use crate::contents::{self, Contents, Counters};
-use crate::database::{Location, Opened, begin};
+use crate::database::{Location, Opened};
 use crate::declared::{Changes, Declared};
 use crate::disk::Growth;
-use crate::durable::{create_directory, io_error, is_there, rename};
+use crate::durable::io_error;
 use crate::error::{AllocateError, ApplyError, Error, Undecided};
-use crate::fault::{Fault, Outcome};
+use crate::fault::Fault;
 use crate::group::Scope;
-use crate::history::{self, Ended, FormerHolder};
-use crate::migrate::depart;
-use crate::private;
 use crate::register::Register;
 use crate::rows;
 use crate::spare;
 use crate::transaction::{self, Done};
 use crate::turn::Turn;
-use crate::watch::Watch;
 
 /// The pools and leases of one node, in one directory.
 ///
@@ -101,15 +92,6 @@ pub struct Grant {
     pub lease: Lease,
     /// The pool, for prefix length, gateway and routes.
     pub pool: Pool,
-}
-
-/// What [`Store::verify`] found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Verdict {
-    /// What is wrong, one line each; empty if nothing is.
-    pub faults: Vec<String>,
-    /// Whether the indexes were made anew, after which nothing is wrong.
-    pub repaired: bool,
 }
 
 impl fmt::Debug for Store {
@@ -229,64 +211,6 @@ impl Store {
         })
     }
 
-    /// Frees all that an attachment holds and answers what that was; empty if it held nothing or
-    /// nothing was ever applied here. Works on a full disk. In a file of a newer format it is
-    /// written down for the programs that know it, and the answer is empty.
-    ///
-    /// # Errors
-    ///
-    /// Any [`Error`]: the addresses are still held, try again. If [`Error::needs_rebuild`] says so
-    /// there is nothing to try: a rebuild takes only what lives.
-    pub fn release(&self, attachment: &Attachment) -> Result<Vec<Lease>, Error> {
-        let opened = match self.turn(Growth::Length, || What::Release(attachment.clone())) {
-            Err(Error::Missing { .. }) => return Ok(Vec::new()),
-            Ok(Turn::Answered(answer)) => return Ok(answer.released()),
-            Ok(Turn::Own(opened)) => opened,
-            Err(other) => return Err(other),
-        };
-        self.release_as(Ended::Released, attachment, opened)
-    }
-
-    /// As [`Self::release`], for a person who ends a lease by hand: its history says so.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::release`].
-    pub fn release_by_hand(&self, attachment: &Attachment) -> Result<Vec<Lease>, Error> {
-        match self.location.open(Growth::Length) {
-            Err(Error::Missing { .. }) => Ok(Vec::new()),
-            Err(other) => Err(other),
-            Ok(opened) => self.release_as(Ended::ReleasedByHand, attachment, opened),
-        }
-    }
-
-    fn release_as(
-        &self,
-        ended: Ended,
-        attachment: &Attachment,
-        opened: Opened,
-    ) -> Result<Vec<Lease>, Error> {
-        let path = opened.path().to_path_buf();
-        let work = |register: &mut Register<'_>, now: &Stamp| {
-            transaction::release(register, attachment, ended, &self.policy, now)
-        };
-        let (growth, scope) = (Growth::Length, Scope::Releases);
-        match self.transact_together(opened, growth, scope, &[attachment], work) {
-            Err(Fault::Newer { .. }) => self.depart(&self.location.open(growth)?, attachment),
-            other => other,
-        }
-        .map_err(|fault| fault.at("write to", &path))
-    }
-
-    fn depart(&self, opened: &Opened, attachment: &Attachment) -> Outcome<Vec<Lease>> {
-        let transaction = begin(opened.database())?;
-        if depart(&transaction, attachment, (self.clock)().unix_seconds)? {
-            opened.lock().unsettle().map_err(Fault::note)?;
-            transaction.commit()?;
-        }
-        Ok(Vec::new())
-    }
-
     /// Frees the leases that [`ipam_core::reclaim`] finds dead by the facts, and answers them.
     ///
     /// Gather the facts before, without holding anything: [`Facts::snapshot`] keeps what was
@@ -350,55 +274,6 @@ impl Store {
         outcome.map_err(|fault| fault.at("write to", opened.path()))
     }
 
-    /// Everything that is stored, for looking at it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Missing`] if nothing was ever applied; else as [`Error`] says.
-    pub fn contents(&self) -> Result<Contents, Error> {
-        self.look(Contents::read)
-    }
-
-    /// What an attachment holds.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::contents`].
-    pub fn held_by(&self, attachment: &Attachment) -> Result<Vec<Lease>, Error> {
-        self.look(|transaction| contents::held_by(transaction, attachment))
-    }
-
-    /// Who held an address before, the latest first, four of them at most. What ended before there
-    /// was a history, and what a rebuild or [`Self::replace`] came after, is not known.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::contents`].
-    pub fn history(&self, address: IpAddr) -> Result<Vec<FormerHolder>, Error> {
-        self.look(|transaction| history::read(transaction, address))
-    }
-
-    fn look<T>(&self, read: impl FnOnce(&ReadTransaction) -> Outcome<T>) -> Result<T, Error> {
-        let snapshot = self.location.look()?;
-        let answer = snapshot.read().and_then(|transaction| read(&transaction));
-        answer.map_err(|fault| fault.at("read", snapshot.path()))
-    }
-
-    /// How the addresses of each pool divide.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::contents`].
-    pub fn counters(&self) -> Result<Counters, Error> {
-        self.look(Counters::read)
-    }
-
-    /// The counters now, and again after each change, for which the file is looked at every
-    /// `interval`.
-    pub fn watch(&self, interval: Duration) -> Watch {
-        Watch::new(self.clone(), interval)
-    }
-
     pub(crate) fn location(&self) -> &Location {
         &self.location
     }
@@ -417,127 +292,6 @@ impl Store {
 
     pub(crate) fn file(&self) -> PathBuf {
         self.location.file()
-    }
-
-    /// What was applied last, from the documents beside the database; `None` if nothing ever was.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Damaged`] if the documents cannot be read.
-    pub fn declared(&self) -> Result<Option<Declared>, Error> {
-        private::guard(self.directory())?;
-        Declared::read(&self.location.declared())
-    }
-
-    /// Checks every page of the file, every record, and whether the indexes agree with the leases.
-    /// With `repair` the indexes are made anew, and unreadable history is forgotten, where only they
-    /// are wrong.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Damaged`] if leases, rests or pools themselves cannot be read: rebuild.
-    pub fn verify(&self, repair: bool) -> Result<Verdict, Error> {
-        let mut opened = self.location.open(Growth::Blocks)?;
-        let path = opened.path().to_path_buf();
-        opened.unsettle()?;
-        let checked = opened.database_mut().check_integrity();
-        let is_whole = checked.map_err(|error| Fault::from(error).at("check", &path))?;
-        let outcome = self.transact(&opened, |register, _| {
-            let mut faults = register.check_indexes()?;
-            let unsound = register.unsound_history()?;
-            if unsound > 0 {
-                faults.push(format!("table history: {unsound} rows are of nobody"));
-            }
-            let repaired = repair && !faults.is_empty();
-            if repaired {
-                register.reindex()?;
-                register.mend_history()?;
-            }
-            Ok::<_, Fault>(Done { answer: Verdict { faults, repaired }, changed: repaired })
-        });
-        opened.close_cleanly();
-        let mut verdict = outcome.map_err(|fault| fault.at("check", &path))?;
-        if !is_whole {
-            verdict
-                .faults
-                .insert(0, "pages were damaged; the database library repaired them".into());
-        }
-        Ok(verdict)
-    }
-
-    /// Moves the database aside, under a name that ends with the time, and answers that name, and
-    /// what was in it, as far as there was a database and it could be read. From here on nothing is
-    /// handed out, until [`Self::create`].
-    ///
-    /// # Errors
-    ///
-    /// Any [`Error`]: the database is where it was.
-    pub fn set_aside(
-        &self,
-        declared: &Declared,
-    ) -> Result<(Option<PathBuf>, Option<Contents>), Error> {
-        create_directory(&self.location.directory)?;
-        let lock = self.location.lock()?;
-        // First: from here on a missing database is a lost one.
-        declared.write(&self.location.declared())?;
-        let path = self.location.file();
-        if !is_there(&path)? {
-            return Ok((None, None));
-        }
-        let contents = self.location.peek(&lock).ok();
-        let aside = self.location.aside((self.clock)().unix_seconds)?;
-        rename(&path, &aside)?;
-        Ok((Some(aside), contents))
-    }
-
-    /// Creates the store with these contents.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Exists`] if there is a database already, for instance since somebody else was
-    /// faster. Any other [`Error`]: until a later call succeeds the store answers [`Error::Lost`],
-    /// and nothing is handed out.
-    pub fn create(&self, contents: &Contents) -> Result<(), Error> {
-        create_directory(&self.location.directory)?;
-        let lock = self.location.lock()?;
-        self.location.create(&lock, &contents.declared(), |register| contents.write(register))
-    }
-
-    /// Puts a new database with these contents in the place of the one there may be, which is set
-    /// aside, and answers the name that it has now.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::set_aside`] and [`Self::create`].
-    pub fn replace(&self, contents: &Contents) -> Result<Option<PathBuf>, Error> {
-        let (aside, _) = self.set_aside(&contents.declared())?;
-        self.create(contents)?;
-        Ok(aside)
-    }
-
-    /// Gives unused space of the file back to the disk, if at least half of it is unused and it is
-    /// above `floor` bytes. Answers its size in bytes before and after.
-    ///
-    /// # Errors
-    ///
-    /// Any [`Error`]: the file may be compacted in part; what it says is the same.
-    pub fn compact(&self, floor: u64) -> Result<(u64, u64), Error> {
-        let mut opened = self.location.open(Growth::Blocks)?;
-        let path = opened.path().to_path_buf();
-        let size = || std::fs::metadata(&path).map(|data| data.len());
-        let before = size().map_err(io_error("look at", &path))?;
-        let used = opened.used_bytes().map_err(|fault| fault.at("read", &path))?;
-        if before > floor && used < before / 2 {
-            opened.unsettle()?;
-            let compacted = opened.database_mut().compact();
-            compacted.map_err(|error| Error::Database {
-                operation: "compact",
-                path: path.clone(),
-                source: Box::new(error.into()),
-            })?;
-        }
-        opened.close_cleanly();
-        Ok((before, size().map_err(io_error("look at", &path))?))
     }
 
     pub(crate) fn transact<T, E: From<Fault>>(

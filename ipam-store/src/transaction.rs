@@ -5,9 +5,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use ipam_core::{
-    Attachment, Demand, Facts, Lease, Ledger, NetnsRef, Policy, Stamp, WhyFreed, decide, reclaim,
+    Attachment, Demand, Facts, Lease, Ledger, NetnsRef, NotDecided, Policy, Refused, Stamp,
+    WhyFreed, decide, reclaim,
 };
-use redb::Database;
+use redb::{Database, WriteTransaction};
 
 use crate::database::{begin, check_revision};
 use crate::error::Undecided;
@@ -50,23 +51,60 @@ pub(crate) fn transact<T, E: From<Fault>>(
     work: impl FnOnce(&mut Register<'_>) -> Result<Done<T>, E>,
 ) -> Result<Closed<T>, E> {
     let transaction = begin(database)?;
-    migrate(&transaction)?;
-    let mut register = Register::open(&transaction)?;
-    check_revision(rows::number(&register.meta, META_REVISION)?, noted)?;
-    let departed = take_departed(&transaction)?;
-    let entered = register.enter_boot(policy, now)?;
-    for attachment in &departed {
-        register.release(attachment, Ended::Released, policy, now)?;
-    }
+    let (mut register, Done { answer: ended, changed: is_caught_up }) =
+        caught_up(&transaction, noted, policy, now)?;
     let Done { answer, changed } = work(&mut register)?;
-    if !(changed || entered.is_new || !departed.is_empty()) {
+    if !(changed || is_caught_up) {
         return Ok(Closed { answer, revision: None, freed: Vec::new() });
     }
     let revision = register.close(now.moment)?;
     before_commit().map_err(Fault::note)?;
     transaction.commit().map_err(Fault::from)?;
-    let freed = entered.ended.into_iter().map(|lease| (lease, WhyFreed::EarlierBoot));
+    let freed = ended.into_iter().map(|lease| (lease, WhyFreed::EarlierBoot));
     Ok(Closed { answer, revision: Some(revision), freed: freed.collect() })
+}
+
+/// The tables as every decision finds them: in this format, after what a new boot and other
+/// programs' releases ask for; and the leases that a new boot ended.
+fn caught_up<'t>(
+    transaction: &'t WriteTransaction,
+    noted: Option<u64>,
+    policy: &Policy,
+    now: &Stamp,
+) -> Outcome<(Register<'t>, Done<Vec<Lease>>)> {
+    migrate(transaction)?;
+    let mut register = Register::open(transaction)?;
+    check_revision(rows::number(&register.meta, META_REVISION)?, noted)?;
+    let departed = take_departed(transaction)?;
+    let entered = register.enter_boot(policy, now)?;
+    for attachment in &departed {
+        register.release(attachment, Ended::Released, policy, now)?;
+    }
+    let changed = entered.is_new || !departed.is_empty();
+    Ok((register, Done { answer: entered.ended, changed }))
+}
+
+/// Why demands would be refused now, after what is dead by the facts is freed. Nothing is
+/// committed.
+pub(crate) fn refusal(
+    database: &Database,
+    noted: Option<u64>,
+    demands: &[Demand],
+    facts: Option<&Facts>,
+    policy: &Policy,
+    now: &Stamp,
+) -> Outcome<Option<Box<Refused>>> {
+    let transaction = begin(database)?;
+    let (mut register, _) = caught_up(&transaction, noted, policy, now)?;
+    if let Some(facts) = facts {
+        free_dead(&mut register, facts, policy, now)?;
+    }
+    let asked = asked(&register, demands)?;
+    match decide(&asked, &register.pools()?, policy, now.moment, &register) {
+        Ok(_) => Ok(None),
+        Err(NotDecided::Refused(refused)) => Ok(Some(refused)),
+        Err(NotDecided::Ledger(fault)) => Err(fault),
+    }
 }
 
 /// Decides demands and writes the decision down.
@@ -78,8 +116,7 @@ pub(crate) fn allocate(
     now: &Stamp,
 ) -> Result<Done<Vec<Grant>>, Undecided> {
     let pools = register.pools()?;
-    let asked = demands.iter().map(|demand| without_living_predecessor(register, demand));
-    let asked = asked.collect::<Outcome<Vec<Demand>>>()?;
+    let asked = asked(register, demands)?;
     let decision = decide(&asked, &pools, policy, now.moment, register)?;
     for address in &decision.woken {
         register.wake(*address)?;
@@ -91,6 +128,11 @@ pub(crate) fn allocate(
         grants.push(Grant { lease, pool: grant.pool.clone() });
     }
     Ok(Done { answer: grants, changed: true })
+}
+
+/// The demands as they are decided.
+fn asked(register: &Register<'_>, demands: &[Demand]) -> Outcome<Vec<Demand>> {
+    demands.iter().map(|demand| without_living_predecessor(register, demand)).collect()
 }
 
 /// The demand, without the pod's uid if an earlier sandbox of that pod still lives: its address is on

@@ -48,11 +48,14 @@ fn attachment(container: &str) -> Attachment {
     }
 }
 
-fn given(store: &Store, container: &str) -> Result<IpAddr, AllocateError> {
+fn demand(container: &str) -> Demand {
     let asker = Asker::new("n".parse().unwrap(), "net".parse().unwrap());
     let pod = PodRef { namespace: "default".into(), name: format!("{container}-0"), uid: None };
-    let demand = Demand { pod: Some(pod), ..Demand::new(attachment(container), asker) };
-    let grants = store.allocate(&Request { demand, netns: None })?;
+    Demand { pod: Some(pod), ..Demand::new(attachment(container), asker) }
+}
+
+fn given(store: &Store, container: &str) -> Result<IpAddr, AllocateError> {
+    let grants = store.allocate(&Request { demand: demand(container), netns: None })?;
     Ok(grants[0].lease.address)
 }
 
@@ -257,10 +260,16 @@ fn looking_changes_no_byte() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
     store.apply(&Declared::pools([pool()])).unwrap();
-    given(&store, "c1").unwrap();
+    for container in ["c1", "c2", "c3", "c4", "c5"] {
+        given(&store, container).unwrap();
+    }
     let before = fs::read(dir.path().join("ipam.redb")).unwrap();
     store.contents().unwrap();
     store.counters().unwrap();
     store.held_by(&attachment("c1")).unwrap();
+    let demand = [demand("d1")];
+    assert!(store.refusal(&demand, None).unwrap().is_some(), "all are held");
+    let rebooted = store_at(dir.path(), "b2", 7);
+    assert_eq!(rebooted.refusal(&demand, None).unwrap(), None, "the boot ends what was held");
     assert!(fs::read(dir.path().join("ipam.redb")).unwrap() == before);
 }

@@ -118,6 +118,11 @@ fn demand(container: u8, pod: u8, address: Option<u8>) -> Demand {
     Demand { pod: Some(pod), requested, ..Demand::new(attachment(container), asker) }
 }
 
+/// What a pod asks for of which nobody knows anything.
+fn ordinary() -> Demand {
+    Demand::new(attachment(200), Asker::new("n".parse().unwrap(), "net".parse().unwrap()))
+}
+
 fn reserved(name: &str, address: u8) -> Reserved {
     let spec = ReservedSpec { ip_version: None, ips: vec![at(address).to_string()] };
     Reserved::new(name, &spec).unwrap()
@@ -188,6 +193,7 @@ impl Pair {
                     }),
                     alive: BTreeSet::new(),
                 };
+                let foreseen = self.store.refusal(&[ordinary()], Some(&facts)).unwrap();
                 let leases: Vec<Lease> = self.book.leases().cloned().collect();
                 let freed = reclaim(&leases, &facts).freed;
                 for (lease, _) in &freed {
@@ -196,6 +202,7 @@ impl Pair {
                 let expected: Vec<_> =
                     freed.into_iter().map(|(lease, why)| (lease.clone(), why)).collect();
                 assert_eq!(self.store.reclaim(&facts).unwrap(), expected);
+                assert_eq!(foreseen, self.store.refusal(&[ordinary()], None).unwrap());
             }
             Step::Quarantine { address } => {
                 let rest = Rest::quarantine("a stranger".into(), now.moment, now.moment.after(20));
@@ -226,6 +233,15 @@ impl Pair {
                 self.reserve(reserved("pin", address).with_labels(pin.labels()).unwrap());
             }
         }
+    }
+
+    /// The store foresees what a decision would say.
+    fn foresees(&self) {
+        let demands = [ordinary()];
+        let found = self.store.refusal(&demands, None).unwrap();
+        let now = self.now().moment;
+        let expected = decide(&demands, &self.pools(), &self.policy, now, &self.book).err();
+        assert_eq!(found.map(ipam_core::NotDecided::Refused), expected);
     }
 
     fn reserve(&mut self, reserved: Reserved) {
@@ -271,6 +287,7 @@ proptest! {
         let mut pair = Pair::new(policy);
         for step in steps {
             pair.step(step);
+            pair.foresees();
         }
         let contents = pair.store.contents().unwrap();
         let expected: Vec<Lease> = pair.book.leases().cloned().collect();
