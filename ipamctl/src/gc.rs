@@ -99,9 +99,10 @@ fn tell(freed: &[Judged], kept: &[Judged], options: &Gc, out: &mut dyn Write) ->
         return write_object(Kind::Collection, fields, format, out);
     }
     let done = if options.dry_run { "would free" } else { "freed" };
-    let mut rows: Vec<Vec<String>> = freed.iter().map(|judged| row(judged, done)).collect();
+    let now = ipam_store::now().unix_seconds;
+    let mut rows: Vec<Vec<String>> = freed.iter().map(|judged| row(judged, done, now)).collect();
     if options.output == Some(Format::Wide) {
-        rows.extend(kept.iter().map(|judged| row(judged, "kept")));
+        rows.extend(kept.iter().map(|judged| row(judged, "kept", now)));
     }
     if !rows.is_empty() {
         write_rows(&HEADER, &rows, out)?;
@@ -112,13 +113,13 @@ fn tell(freed: &[Judged], kept: &[Judged], options: &Gc, out: &mut dyn Write) ->
     Ok(())
 }
 
-fn row((lease, why): &Judged, done: &str) -> Vec<String> {
+fn row((lease, why): &Judged, done: &str, now_unix_seconds: u64) -> Vec<String> {
     vec![
         lease.address.to_string(),
         lease.pool.to_string(),
         or_none(lease.pod.as_ref().map(ToString::to_string)),
         lease.attachment.container.as_str().chars().take(12).collect(),
-        age(lease.since.unix_seconds, ipam_store::now().unix_seconds),
+        age(lease.since.unix_seconds, now_unix_seconds),
         done.to_owned(),
         why.clone(),
     ]
