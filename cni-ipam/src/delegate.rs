@@ -226,7 +226,8 @@ mod tests {
     #[test]
     fn one_whose_answer_has_no_end_is_ended_with_what_it_has_started() {
         let directory = tempfile::tempdir().unwrap();
-        plugin(directory.path(), r#"yes & echo $$ $! >"${0%/*}/pids"; exec cat /dev/zero"#);
+        let script = r#"sleep 600 & echo $$ $! >"${0%/*}/pids"; cat /dev/zero; exec sleep 600"#;
+        plugin(directory.path(), script);
         let path = [directory.path().to_path_buf()];
         let delegate = Delegate { plugin: "fake", path: &path, configuration: "{}" };
         let error = delegate.run(Verb::Add).unwrap_err();
