@@ -2,19 +2,26 @@
 //! names (specification, section 4, "Plugin Delegation").
 
 use std::fs;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use cni_proto::{Code, Error, Verb};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 /// How often, and after which pauses, a file that somebody still writes is tried again: five seconds
 /// in all.
 const BUSY_TRIES: u32 = 50;
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
+/// The most bytes of an answer that are read. A true one, of many addresses and routes, has some
+/// thousands.
+const LONGEST_ANSWER: u64 = 1 << 20;
+/// The same of what it says on standard error; what is more is read and dropped.
+const LONGEST_WORDS: u64 = 1 << 20;
 
 /// A plugin to run with the environment of this process, which has what a delegate needs.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +40,8 @@ impl Delegate<'_> {
     ///
     /// # Errors
     /// The delegate's own error as it is. Code 7 if no directory has such a plugin, 5 if it cannot
-    /// be started, 999 with its exit status if it failed without an error object.
+    /// be started, 6 if its answer has no end (it is killed with what it has started), 999 with its
+    /// exit status if it failed without an error object.
     pub fn run(&self, verb: Verb) -> Result<Vec<u8>, Error> {
         self.start(verb)?.wait()
     }
@@ -105,16 +113,30 @@ impl RunningDelegate<'_> {
     /// As there.
     pub fn wait(self) -> Result<Vec<u8>, Error> {
         let Self { delegate: Delegate { plugin, configuration, .. }, verb, mut child } = self;
-        let stdin = child.stdin.take();
-        // On a thread: a delegate may write before it has read all of it, and may not read at all.
-        let output = thread::scope(|scope| {
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (stdin, stdout, stderr) = pipes;
+        // On threads: a delegate may write before it has read all of it, and may not read at all.
+        let (answer, stderr) = thread::scope(|scope| {
             scope.spawn(|| stdin.map(|mut stdin| stdin.write_all(configuration.as_bytes())));
-            child.wait_with_output()
+            let words = scope.spawn(|| stderr.map(words).transpose());
+            let answer = stdout.map(answer).transpose();
+            if !matches!(&answer, Ok(Some(answer)) if answer.len() as u64 <= LONGEST_ANSWER) {
+                end(&mut child);
+            }
+            (answer, words.join().unwrap_or(Ok(None)))
         });
+        // First: whatever went wrong, it is reaped.
+        let status = child.wait();
         let failed = |error| Error::new(Code::IO, format!("run plugin {plugin}: {error}"));
-        let Output { status, stdout, stderr } = output.map_err(failed)?;
+        let (status, stdout) =
+            (status.map_err(failed)?, answer.map_err(failed)?.unwrap_or_default());
         // Best effort, as its own would be.
+        let stderr = stderr.ok().flatten().unwrap_or_default();
         let _ = io::stderr().write_all(&stderr);
+        if stdout.len() as u64 > LONGEST_ANSWER {
+            let msg = format!("run plugin {plugin}: it answered more than {LONGEST_ANSWER} bytes");
+            return Err(Error::new(Code::DECODE, msg));
+        }
         if status.success() {
             return Ok(stdout);
         }
@@ -126,11 +148,35 @@ impl RunningDelegate<'_> {
     }
 }
 
+/// What it answers, and at most one byte more than it may.
+fn answer(stdout: ChildStdout) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    stdout.take(LONGEST_ANSWER + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The beginning of what it says on standard error, once it has said all: a full pipe would stop it.
+fn words(mut stderr: ChildStderr) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    stderr.by_ref().take(LONGEST_WORDS).read_to_end(&mut bytes)?;
+    io::copy(&mut stderr, &mut io::sink())?;
+    Ok(bytes)
+}
+
+/// Kills it with all of its group. It is not waited for, so its number is nobody else's.
+fn end(child: &mut Child) {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // One that has ended needs none.
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs::File;
     use std::os::unix::fs::PermissionsExt as _;
+    use std::time::Instant;
 
     fn plugin(directory: &Path, script: &str) {
         let file = directory.join("fake");
@@ -170,10 +216,42 @@ mod tests {
 
     #[test]
     fn one_that_does_not_read_or_writes_first_holds_nobody_up() {
-        let long = "x".repeat(1 << 20);
+        let long = "x".repeat(1 << 19);
         assert_eq!(run("exit 0", &long).unwrap(), "");
-        let all = run("head -c 1000000 /dev/zero | tr '\\0' y; cat", &long).unwrap();
-        assert_eq!(all.len(), 1_000_000 + (1 << 20));
+        let all = run("head -c 500000 /dev/zero | tr '\\0' y; cat", &long).unwrap();
+        assert_eq!(all.len(), 500_000 + (1 << 19));
+    }
+
+    /// An answer without an end was read until there was no memory left.
+    #[test]
+    fn one_whose_answer_has_no_end_is_ended_with_what_it_has_started() {
+        let directory = tempfile::tempdir().unwrap();
+        let script = r#"sleep 600 & echo $$ $! >"${0%/*}/pids"; cat /dev/zero; exec sleep 600"#;
+        plugin(directory.path(), script);
+        let path = [directory.path().to_path_buf()];
+        let delegate = Delegate { plugin: "fake", path: &path, configuration: "{}" };
+        let error = delegate.run(Verb::Add).unwrap_err();
+        assert_eq!(error.code, Code::DECODE);
+        assert_eq!(error.msg, "run plugin fake: it answered more than 1048576 bytes");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        for pid in fs::read_to_string(directory.path().join("pids")).unwrap().split_whitespace() {
+            // What it has started may be waiting for its new parent.
+            let stat = || fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            while !(stat().is_empty() || stat().contains(") Z ")) {
+                assert!(Instant::now() < deadline, "{}", stat());
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+
+    #[test]
+    fn of_long_words_the_beginning_is_kept_and_the_rest_holds_nobody_up() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "head -c 3000000 /dev/zero >&2"]).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let said = words(child.stderr.take().unwrap()).unwrap();
+        assert_eq!(said.len() as u64, LONGEST_WORDS);
+        assert!(child.wait().unwrap().success());
     }
 
     #[test]

@@ -33,28 +33,35 @@ pub(crate) fn leases(
     pools: &[Pool],
     otherwise: &PoolName,
 ) -> io::Result<Vec<Lease>> {
-    let since = ipam_store::now();
-    let mut leases = Vec::new();
-    let mut seen = BTreeSet::new();
+    let mut files = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name();
-        let Some(address) = name.to_str().and_then(|name| name.parse::<IpAddr>().ok()) else {
+        if let Some(address) = name.to_str().and_then(|name| name.parse::<IpAddr>().ok()) {
+            let is_odd = name != *address.to_canonical().to_string();
+            files.push((address, is_odd, entry.path()));
+        }
+    }
+    // Of an address, the file that host-local writes comes first: it knows of no other, and what it
+    // says holds, also if that is nothing.
+    files.sort();
+    let since = ipam_store::now();
+    let mut leases = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (address, _, file) in files {
+        // It writes an address in one way, but FD00::5 is fd00::5 too.
+        if !seen.insert(address) {
+            report::line(&format!("{}: stands there twice", file.display()));
             continue;
-        };
-        let text = text_of(&entry.path())?;
+        }
+        let text = text_of(&file)?;
         if text.trim().is_empty() {
             continue;
         }
         let Some((container, ifname)) = holder(text.trim()) else {
-            report::line(&format!("{}: not taken over: {text:?}", entry.path().display()));
+            report::line(&format!("{}: not taken over: {text:?}", file.display()));
             continue;
         };
-        // It writes an address in one way, but FD00::5 is fd00::5 too.
-        if !seen.insert(address) {
-            report::line(&format!("{}: stands there twice", entry.path().display()));
-            continue;
-        }
         let pool = pools.iter().find(|pool| pool.claims(address)).map(Pool::name);
         leases.push(Lease {
             address,
@@ -101,5 +108,23 @@ mod tests {
         let (network, pool) = ("net".parse().unwrap(), "p".parse().unwrap());
         let leases = leases(directory.path(), &network, &[], &pool).unwrap();
         assert_eq!(leases.len(), 2, "{leases:?}");
+    }
+
+    /// Found by fuzzing: it was of whichever file the directory had first.
+    #[test]
+    fn of_two_spellings_that_of_host_local_says_who_holds_the_address() {
+        let directory = tempfile::tempdir().unwrap();
+        for number in 0..16 {
+            let name = format!("fd00::a{number:x}");
+            fs::write(directory.path().join(name.to_uppercase()), "odd").unwrap();
+            fs::write(directory.path().join(name), "own").unwrap();
+        }
+        for (name, text) in [("fd00::b", ""), ("FD00::B", "odd"), ("FD00::C", "own")] {
+            fs::write(directory.path().join(name), text).unwrap();
+        }
+        let (network, pool) = ("net".parse().unwrap(), "p".parse().unwrap());
+        let leases = leases(directory.path(), &network, &[], &pool).unwrap();
+        let holders = leases.iter().map(|lease| lease.attachment.container.as_str());
+        assert_eq!(holders.collect::<Vec<_>>(), ["own"; 17]);
     }
 }

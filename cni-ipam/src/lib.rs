@@ -57,7 +57,7 @@ mod netns;
 mod place;
 mod range;
 mod ranges;
-mod regular_file;
+pub mod regular_file;
 mod report;
 mod requested;
 mod resolv_conf;

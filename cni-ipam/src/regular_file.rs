@@ -1,4 +1,4 @@
-//! Files that a configuration names, read at an ADD: neither a pipe nor one without an end may stop it.
+//! Files that others wrote: neither a pipe nor one without an end may stop who reads them.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -7,8 +7,11 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// All bytes of a regular file of at most `longest` bytes.
-pub(crate) fn read(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
+/// All bytes of a regular file, or of the one that a link leads to, of at most `longest` bytes.
+///
+/// # Errors
+/// What the kernel says, or in words that it is no regular file or longer; the file is not named.
+pub fn read(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     // A pipe would be waited for.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = File::options().read(true).custom_flags(flags).open(path)?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ipam_core::{Facts, Lease, Moment, Policy, Stamp, WhyFreed, reclaim};
+use ipam_core::{Facts, Lease, Moment, Stamp, WhyFreed, reclaim};
 
 use crate::codec;
 use crate::fault::Outcome;
@@ -10,6 +10,7 @@ use crate::history::Ended;
 use crate::register::{Register, queue_entry};
 use crate::rows;
 use crate::schema::{META_MOMENT, NOTES_BOOT, address_key};
+use crate::transaction::PolicyOf;
 
 /// What a look at the boot id found.
 #[derive(Debug, Default)]
@@ -23,11 +24,11 @@ pub(crate) struct Entered {
 impl Register<'_> {
     /// Notices that the node was started anew since the last commit, and ends what that ended.
     ///
-    /// No network namespace survives, so the leases of an earlier boot end, as `policy` has it. The
+    /// No network namespace survives, so the leases of an earlier boot end, each as its policy has it. The
     /// clock that rests are measured by starts again, so each rests for what was left of its time
     /// at the last commit: how long the node was down cannot be known without trusting a clock that
     /// jumps. Without a boot id nothing is noticed.
-    pub(crate) fn enter_boot(&mut self, policy: &Policy, now: &Stamp) -> Outcome<Entered> {
+    pub(crate) fn enter_boot(&mut self, policy_of: &PolicyOf<'_>, now: &Stamp) -> Outcome<Entered> {
         let Some(boot) = &now.boot else { return Ok(Entered::default()) };
         let stored = rows::text(&self.notes, NOTES_BOOT)?;
         if stored.as_deref() == Some(boot.as_str()) {
@@ -51,7 +52,7 @@ impl Register<'_> {
         let ended = ended.filter(|(_, why)| *why == WhyFreed::EarlierBoot);
         let ended: Vec<Lease> = ended.map(|(lease, _)| lease.clone()).collect();
         for lease in &ended {
-            self.end(lease, Ended::Freed(WhyFreed::EarlierBoot), policy, now)?;
+            self.end(lease, Ended::Freed(WhyFreed::EarlierBoot), policy_of(lease), now)?;
         }
         Ok(Entered { is_new: true, ended })
     }

@@ -3,7 +3,7 @@
 //! YAML documents of one line each, which is JSON, so that `ipamctl apply` reads the file too.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 use ipam_core::{
@@ -15,6 +15,8 @@ use crate::error::Error;
 use crate::private;
 
 const SEPARATOR: &str = "---\n";
+/// The longest file in bytes that is read, and written; `ipamctl apply` reads as much.
+const LONGEST_FILE: u64 = 64 << 20;
 
 /// Pools and reserved addresses as they were applied last.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,14 +69,18 @@ impl Declared {
 
     /// Reads the file; `None` if nothing was ever applied.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, Error> {
-        let mut file = match private::open(OpenOptions::new().read(true), path) {
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+        let file = match private::open(OpenOptions::new().read(true), path) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 return Ok(None);
             }
             other => other?,
         };
         let mut text = String::new();
-        file.read_to_string(&mut text).map_err(io_error("read", path))?;
+        let read = file.take(LONGEST_FILE + 1).read_to_string(&mut text);
+        if read.map_err(io_error("read", path))? as u64 > LONGEST_FILE {
+            let what = format!("it is longer than {LONGEST_FILE} bytes");
+            return Err(Error::Damaged { path: path.into(), what });
+        }
         let mut declared = Self::default();
         for document in text.split(SEPARATOR).filter(|document| !document.trim().is_empty()) {
             declared.add(document).map_err(|what| Error::Damaged { path: path.into(), what })?;
@@ -105,10 +111,16 @@ impl Declared {
         })
     }
 
-    /// Writes the file, if it says something else.
+    /// Writes the file, if it says something else. What a rebuild could not read is not written.
     pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
         let text = self.text();
-        if fs::read(path).is_ok_and(|found| found == text.as_bytes()) {
+        let length = text.len() as u64;
+        if length > LONGEST_FILE {
+            let what = format!("{length} bytes, more than the {LONGEST_FILE} that are read again");
+            return Err(io_error("write", path)(io::Error::new(ErrorKind::FileTooLarge, what)));
+        }
+        let is_as_long = fs::metadata(path).is_ok_and(|found| found.len() == length);
+        if is_as_long && fs::read(path).is_ok_and(|found| found == text.as_bytes()) {
             return Ok(());
         }
         replace(path, text.as_bytes())
@@ -166,5 +178,24 @@ mod tests {
         fs::write(&path, text.replace("fd00::5", "fe00::5")).unwrap();
         let error = Declared::read(&path).unwrap_err().to_string();
         assert!(error.contains("declared.yaml is damaged") && error.contains("fe00::5"), "{error}");
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_not_read_and_none_is_written_that_would_not_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("declared.yaml");
+        let options = OpenOptions::new().write(true).create_new(true).clone();
+        let file = private::open(&options, &path).unwrap();
+        file.set_len(LONGEST_FILE + 1).unwrap();
+        let error = Declared::read(&path).unwrap_err().to_string();
+        assert!(error.contains("is damaged: it is longer than 67108864 bytes"), "{error}");
+
+        let ips = (0..40_000).map(|number| format!("fd00::{number:x}:1")).collect();
+        let one = Reserved::new("r", &ReservedSpec { ip_version: None, ips }).unwrap();
+        let length = Declared { reserved: vec![one.clone()], ..Declared::default() }.text().len();
+        let count = usize::try_from(LONGEST_FILE).unwrap() / length + 1;
+        let declared = Declared { reserved: vec![one; count], ..Declared::default() };
+        let error = declared.write(&path).unwrap_err().to_string();
+        assert!(error.contains("more than the 67108864 that are read again"), "{error}");
     }
 }

@@ -23,6 +23,7 @@ use crate::schema::{
     address_key, addresses_under, attachment_key, pod_key, queue_key, waiting_key, with_address,
 };
 use crate::tally::{Tally, resting};
+use crate::transaction::PolicyOf;
 
 pub(crate) type Bytes = &'static [u8];
 
@@ -185,7 +186,7 @@ impl<'t> Register<'t> {
         Ok(true)
     }
 
-    /// Ends all leases of an attachment, as `policy` has it, and answers them; `None` if the index
+    /// Ends all leases of an attachment, each as its policy has it, and answers them; `None` if the index
     /// had nothing for it, so that nothing changed.
     ///
     /// A damaged lease record goes too, without being in the answer: a DEL must end some time.
@@ -193,7 +194,7 @@ impl<'t> Register<'t> {
         &mut self,
         attachment: &Attachment,
         ended: Ended,
-        policy: &Policy,
+        policy_of: &PolicyOf<'_>,
         now: &Stamp,
     ) -> Outcome<Option<Vec<Lease>>> {
         let addresses = self.addresses_of(attachment)?;
@@ -205,7 +206,7 @@ impl<'t> Register<'t> {
             let lease = rows::lease(&self.leases, address);
             match lease {
                 Ok(Some(lease)) if lease.attachment == *attachment => {
-                    self.end(&lease, ended, policy, now)?;
+                    self.end(&lease, ended, policy_of(&lease), now)?;
                     leases.push(lease);
                 }
                 Ok(_) => self.forget_holding(attachment, address)?,

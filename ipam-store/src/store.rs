@@ -20,7 +20,7 @@ use crate::group::Scope;
 use crate::register::Register;
 use crate::rows;
 use crate::spare;
-use crate::transaction::{self, Done};
+use crate::transaction::{self, Closed, Done, PolicyOf};
 use crate::turn::Turn;
 
 /// The pools and leases of one node, in one directory.
@@ -211,7 +211,8 @@ impl Store {
         })
     }
 
-    /// Frees the leases that [`ipam_core::reclaim`] finds dead by the facts, and answers them.
+    /// Frees the leases that [`ipam_core::reclaim`] finds dead by the facts, and answers them, with
+    /// those that a new boot of the node has just ended.
     ///
     /// Gather the facts before, without holding anything: [`Facts::snapshot`] keeps what was
     /// allocated meanwhile.
@@ -220,13 +221,27 @@ impl Store {
     ///
     /// Any [`Error`]: nothing was freed.
     pub fn reclaim(&self, facts: &Facts) -> Result<Vec<(Lease, WhyFreed)>, Error> {
+        self.reclaim_with(facts, |_| &self.policy)
+    }
+
+    /// As [`Self::reclaim`], where each lease has a policy of its own: how long its address rests is
+    /// a rule of the network that it was held in. All are freed in one transaction.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::reclaim`].
+    pub fn reclaim_with<'p>(
+        &self,
+        facts: &Facts,
+        policy_of: impl Fn(&Lease) -> &'p Policy + 'p,
+    ) -> Result<Vec<(Lease, WhyFreed)>, Error> {
         let opened = self.location.open(Growth::Blocks)?;
-        let outcome = self.transact(&opened, |register, now| {
-            transaction::free_dead(register, facts, &self.policy, now)
+        let outcome = self.transact_by(&opened, &policy_of, |register, now| {
+            transaction::free_dead(register, facts, &policy_of, now)
         });
-        let freed = outcome.map_err(|fault| fault.at("write to", opened.path()))?;
-        self.tell(&freed);
-        Ok(freed)
+        let ended = outcome.map_err(|fault| fault.at("write to", opened.path()))?;
+        self.tell(&ended.answer);
+        Ok([ended.freed, ended.answer].concat())
     }
 
     /// Lets an address that nobody holds rest, for instance in quarantine. Answers `false` if
@@ -299,12 +314,21 @@ impl Store {
         opened: &Opened,
         work: impl FnOnce(&mut Register<'_>, &Stamp) -> Result<Done<T>, E>,
     ) -> Result<T, E> {
+        self.transact_by(opened, &|_| &self.policy, work).map(|ended| ended.answer)
+    }
+
+    fn transact_by<T, E: From<Fault>>(
+        &self,
+        opened: &Opened,
+        policy_of: &PolicyOf<'_>,
+        work: impl FnOnce(&mut Register<'_>, &Stamp) -> Result<Done<T>, E>,
+    ) -> Result<Closed<T>, E> {
         let now = (self.clock)();
         let lock = opened.lock();
         let ended = transaction::transact(
             opened.database(),
             lock.noted(),
-            &self.policy,
+            policy_of,
             &now,
             || lock.unsettle(),
             |register| work(register, &now),
@@ -313,7 +337,7 @@ impl Store {
             lock.settle(revision);
         }
         self.tell(&ended.freed);
-        Ok(ended.answer)
+        Ok(ended)
     }
 
     fn tell(&self, freed: &[(Lease, WhyFreed)]) {

@@ -26,6 +26,9 @@ pub(crate) struct Done<T> {
     pub(crate) changed: bool,
 }
 
+/// By which policy a lease that ends rests: that of the network that it was held in.
+pub(crate) type PolicyOf<'p> = dyn Fn(&Lease) -> &'p Policy + 'p;
+
 /// What became of a transaction.
 pub(crate) struct Closed<T> {
     pub(crate) answer: T,
@@ -45,14 +48,14 @@ pub(crate) struct Closed<T> {
 pub(crate) fn transact<T, E: From<Fault>>(
     database: &Database,
     noted: Option<u64>,
-    policy: &Policy,
+    policy_of: &PolicyOf<'_>,
     now: &Stamp,
     before_commit: impl FnOnce() -> io::Result<()>,
     work: impl FnOnce(&mut Register<'_>) -> Result<Done<T>, E>,
 ) -> Result<Closed<T>, E> {
     let transaction = begin(database)?;
     let (mut register, Done { answer: ended, changed: is_caught_up }) =
-        caught_up(&transaction, noted, policy, now)?;
+        caught_up(&transaction, noted, policy_of, now)?;
     let Done { answer, changed } = work(&mut register)?;
     if !(changed || is_caught_up) {
         return Ok(Closed { answer, revision: None, freed: Vec::new() });
@@ -69,16 +72,16 @@ pub(crate) fn transact<T, E: From<Fault>>(
 fn caught_up<'t>(
     transaction: &'t WriteTransaction,
     noted: Option<u64>,
-    policy: &Policy,
+    policy_of: &PolicyOf<'_>,
     now: &Stamp,
 ) -> Outcome<(Register<'t>, Done<Vec<Lease>>)> {
     migrate(transaction)?;
     let mut register = Register::open(transaction)?;
     check_revision(rows::number(&register.meta, META_REVISION)?, noted)?;
     let departed = take_departed(transaction)?;
-    let entered = register.enter_boot(policy, now)?;
+    let entered = register.enter_boot(policy_of, now)?;
     for attachment in &departed {
-        register.release(attachment, Ended::Released, policy, now)?;
+        register.release(attachment, Ended::Released, policy_of, now)?;
     }
     let changed = entered.is_new || !departed.is_empty();
     Ok((register, Done { answer: entered.ended, changed }))
@@ -95,9 +98,9 @@ pub(crate) fn refusal(
     now: &Stamp,
 ) -> Outcome<Option<Box<Refused>>> {
     let transaction = begin(database)?;
-    let (mut register, _) = caught_up(&transaction, noted, policy, now)?;
+    let (mut register, _) = caught_up(&transaction, noted, &|_| policy, now)?;
     if let Some(facts) = facts {
-        free_dead(&mut register, facts, policy, now)?;
+        free_dead(&mut register, facts, &|_| policy, now)?;
     }
     let asked = asked(&register, demands)?;
     match decide(&asked, &register.pools()?, policy, now.moment, &register) {
@@ -165,22 +168,22 @@ pub(crate) fn release(
     policy: &Policy,
     now: &Stamp,
 ) -> Outcome<Done<Vec<Lease>>> {
-    let leases = register.release(attachment, ended, policy, now)?;
+    let leases = register.release(attachment, ended, &|_| policy, now)?;
     Ok(Done { changed: leases.is_some(), answer: leases.unwrap_or_default() })
 }
 
-/// Ends the leases that are dead by the facts.
+/// Ends the leases that are dead by the facts, each as its policy has it.
 pub(crate) fn free_dead(
     register: &mut Register<'_>,
     facts: &Facts,
-    policy: &Policy,
+    policy_of: &PolicyOf<'_>,
     now: &Stamp,
 ) -> Outcome<Done<Vec<(Lease, WhyFreed)>>> {
     let leases = register.leases()?;
     let freed = reclaim(&leases, facts).freed;
     let mut answer = Vec::with_capacity(freed.len());
     for (lease, why) in freed {
-        register.end(lease, Ended::Freed(why), policy, now)?;
+        register.end(lease, Ended::Freed(why), policy_of(lease), now)?;
         answer.push((lease.clone(), why));
     }
     let changed = !answer.is_empty();

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use ipam_core::{
-    Asker, Attachment, Change, Demand, Facts, Lease, NetnsRef, PodRef, Policy, Pool, PoolSpec,
-    Refused, ValidAttachments,
+    Asker, Attachment, Change, Demand, Facts, Lease, LiveNamespaces, Moment, NetnsRef, PodRef,
+    Policy, Pool, PoolSpec, Refused, Stamp, ValidAttachments, WhyFreed,
 };
 use ipam_store::{AllocateError, Declared, Error, Request, Store};
 use proptest::prelude::*;
@@ -337,6 +337,60 @@ fn a_compacted_file_is_smaller_and_says_the_same() {
     assert_eq!(store.verify(false).unwrap().faults, Vec::<String>::new());
     let (before, after) = store.compact(1 << 20).unwrap();
     assert!(before == after && after < 1 << 20, "small enough: {before} {after}");
+}
+
+/// What a network's policy says holds for its leases and no others, whatever ended them, and all of
+/// it is one commit.
+#[test]
+fn the_dead_of_two_networks_rest_by_the_policy_of_each() {
+    for boot in ["b1", "b2"] {
+        let dir = tempfile::tempdir().unwrap();
+        let stamp = |boot: &str| Stamp {
+            boot: Some(boot.parse().unwrap()),
+            moment: Moment(1000),
+            unix_seconds: 1000,
+        };
+        let store = store(dir.path()).with_clock(move || stamp("b1"));
+        store.apply(&pools([pool("p", "10.0.0.0/24", "10.0.0.5-10.0.0.9")])).unwrap();
+        let lease = |address: u8, network: &str| Lease {
+            address: [10, 0, 0, address].into(),
+            pool: "p".parse().unwrap(),
+            attachment: Attachment { network: network.parse().unwrap(), ..attachment("c") },
+            pod: None,
+            netns: Some(NetnsRef { path: "/run/netns/gone".into(), inode: Some(1) }),
+            since: Stamp { moment: Moment(900), ..stamp("b1") },
+        };
+        let leases = [lease(5, "long"), lease(6, "net"), lease(7, "short")];
+        assert_eq!(store.adopt(&leases, |_| false).unwrap(), []);
+        let before = store.contents().unwrap().revision;
+        let facts = Facts {
+            boot: stamp(boot).boot,
+            now: Moment(1000),
+            snapshot: Moment(1000),
+            grace_seconds: 0,
+            valid: None,
+            namespaces: Some(LiveNamespaces::default()),
+            alive: BTreeSet::new(),
+        };
+        let cooling = |cooldown_seconds| Policy { cooldown_seconds, ..Policy::default() };
+        let (long, short, none) = (cooling(500), cooling(20), cooling(0));
+        let policy_of = |lease: &Lease| match lease.attachment.network.as_str() {
+            "long" => &long,
+            "short" => &short,
+            _ => &none,
+        };
+        let store = store.with_clock(move || stamp(boot));
+        let freed = store.reclaim_with(&facts, policy_of).unwrap();
+        let why = if boot == "b1" { WhyFreed::NamespaceGone } else { WhyFreed::EarlierBoot };
+        assert_eq!(freed, leases.map(|lease| (lease, why)));
+        let contents = store.contents().unwrap();
+        let rests = contents.rests.iter();
+        let rests: Vec<_> = rests
+            .map(|it| (it.address.to_string(), it.rest.until.seconds_since(it.rest.since)))
+            .collect();
+        assert_eq!(rests, [("10.0.0.5".to_owned(), 500), ("10.0.0.7".to_owned(), 20)]);
+        assert_eq!(contents.revision, before + 1);
+    }
 }
 
 /// A new sandbox has the address of the one before, unless that one still lives.

@@ -1,10 +1,12 @@
 //! Network configurations, as runtimes read them from files.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use cni_ipam::{IPAM_TYPE, regular_file};
 use serde_json::Value;
 
 /// The longest file in bytes that is read.
@@ -12,14 +14,29 @@ const LONGEST_FILE: u64 = 4 << 20;
 
 /// A list (.conflist), or a plugin's own configuration (.conf).
 pub(crate) fn read(file: &Path) -> Result<Value> {
-    let name = || file.display().to_string();
-    // A look first: to open a pipe would wait for its writer.
-    ensure!(fs::metadata(file).with_context(name)?.is_file(), "{} is no regular file", name());
-    let mut text = Vec::new();
-    let opened = File::open(file).with_context(name)?;
-    opened.take(LONGEST_FILE + 1).read_to_end(&mut text).with_context(name)?;
-    ensure!(text.len() as u64 <= LONGEST_FILE, "{} has over {LONGEST_FILE} bytes", name());
-    serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", name()))
+    let context = || format!("read the network configuration {}", file.display());
+    value(file, LONGEST_FILE).with_context(context)
+}
+
+/// The value of a file of at most `longest` bytes.
+///
+/// # Errors
+/// Says what is wrong; the file is not named.
+pub(crate) fn value(file: &Path, longest: u64) -> io::Result<Value> {
+    Ok(serde_json::from_slice(&regular_file::read(file, longest)?)?)
+}
+
+/// The files of a directory that a runtime reads (libcni, `ConfFiles` of `libcni/conf.go`), in the
+/// order of names as runtimes have it.
+pub(crate) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.path()));
+    let mut files = entries.collect::<io::Result<Vec<_>>>()?;
+    files.retain(|file| {
+        let extension = file.extension().and_then(OsStr::to_str);
+        matches!(extension, Some("conf" | "conflist" | "json"))
+    });
+    files.sort();
+    Ok(files)
 }
 
 /// What a runtime gives the first plugin of a list that `is_it` knows; of a single configuration,
@@ -33,20 +50,16 @@ pub(crate) fn own_part(value: Value, is_it: impl Fn(&Value) -> bool) -> Option<V
     Some(own)
 }
 
-/// The first file of a directory, in the order of names as runtimes have it, whose network is called
-/// so. Files that cannot be read are not it.
+/// What a runtime gives the first plugin that has its addresses from cni-ipam.
+pub(crate) fn part_with_our_ipam(value: Value) -> Option<Value> {
+    own_part(value, |plugin| plugin["ipam"]["type"] == IPAM_TYPE)
+}
+
+/// The first file of a directory, in the order of names, whose network is called so. Files that
+/// cannot be read are not it.
 pub(crate) fn of_network(directory: &Path, network: &str) -> Result<Option<(PathBuf, Value)>> {
     let context = || format!("look for the network {network} in {}", directory.display());
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory).with_context(context)? {
-        files.push(entry.with_context(context)?.path());
-    }
-    files.retain(|file| {
-        file.extension()
-            .is_some_and(|it| ["conflist", "conf", "json"].iter().any(|known| it == *known))
-    });
-    files.sort();
-    Ok(files.into_iter().find_map(|file| {
+    Ok(files(directory).with_context(context)?.into_iter().find_map(|file| {
         let value = read(&file).ok()?;
         (value["name"] == network).then_some((file, value))
     }))
@@ -62,7 +75,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let pipe = directory.path().join("0.conf");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
-        assert!(read(&pipe).unwrap_err().to_string().contains("is no regular file"));
+        assert!(read(&pipe).unwrap_err().root_cause().to_string().contains("is no regular file"));
         let file = directory.path().join("1.conf");
         fs::write(&file, r#"{"name":"n"}"#).unwrap();
         let (found, _) = of_network(directory.path(), "n").unwrap().unwrap();

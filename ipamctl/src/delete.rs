@@ -8,6 +8,7 @@ use ipam_store::{Revision, Store};
 use serde_json::json;
 
 use crate::answer::{Answer, Kind};
+use crate::holder;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Delete {
@@ -48,8 +49,7 @@ pub(crate) fn run(store: &Store, delete: &Delete, out: &mut dyn Write) -> Result
     }
     if !held.is_empty() {
         let lines = held.iter().map(|lease| {
-            let holder = lease.pod.as_ref().map(|pod| format!("pod {pod}, ")).unwrap_or_default();
-            format!("\n  {} of pool {}: {holder}{}", lease.address, lease.pool, lease.attachment)
+            format!("\n  {} of pool {}: {}", lease.address, lease.pool, holder::of(lease))
         });
         let lines: String = lines.collect();
         bail!("nothing was deleted: {} addresses are held:{lines}", held.len());

@@ -6,7 +6,8 @@
 //! two holders. `checksum` is `crc32:` and the CRC-32 (that of zlib) in eight hexadecimal digits,
 //! taken over the whole document without that field, written without white space and with the keys
 //! of all objects in the order of their bytes: to print it differently is no damage, to lose or
-//! change a value is. It finds accidents, no intent.
+//! change a value is. It finds accidents, no intent. All numbers are whole and have 64 bits: others
+//! are not the same once they are printed anew, and stand nowhere in the format.
 
 mod document;
 

@@ -1,10 +1,11 @@
 //! `ipamctl gc`: frees what nobody will release any more, as the plugins do when a pool is full.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use ipam_core::{Facts, Lease, Policy, WhyFreed, reclaim};
+use ipam_core::{Facts, Lease, NetworkName, Policy, WhyFreed, reclaim};
 use ipam_store::{Error, Store};
 use serde_json::{Value, json};
 
@@ -57,47 +58,31 @@ pub(crate) fn run(store: &Store, options: &Gc, out: &mut dyn Write) -> Result<Ex
     let freed: Vec<Judged> = if options.dry_run {
         verdict.freed.iter().map(|(lease, why)| ((*lease).clone(), why.to_string())).collect()
     } else {
-        let dead = verdict.freed.iter().map(|(lease, _)| *lease);
-        let freed = free(store, facts, &dead.collect::<Vec<_>>(), &leases, &options.rules)?;
+        let freed = free(store, facts, &verdict.freed, &options.rules)?;
         freed.into_iter().map(|(lease, why)| (lease, why.to_string())).collect()
     };
     tell(&freed, &kept, options, out)?;
     Ok(if options.dry_run && !freed.is_empty() { Exit::Found } else { Exit::Done }.into())
 }
 
-/// Frees the dead, those of networks with equal rules together: how long an address rests then is
-/// the rule of the network that it was held in.
+/// Frees the dead: how long an address rests then is the rule of the network that it was held in.
 fn free(
     store: &Store,
     facts: &Facts,
-    dead: &[&Lease],
-    all: &[Lease],
+    dead: &[(&Lease, WhyFreed)],
     rules: &Rules,
 ) -> Result<Vec<(Lease, WhyFreed)>> {
-    let mut networks: Vec<_> = dead.iter().map(|lease| &lease.attachment.network).collect();
-    networks.sort();
-    networks.dedup();
-    let mut by_policy: Vec<(Policy, Vec<_>)> = Vec::new();
-    for network in networks {
-        let policy = rules.of(network)?;
-        match by_policy.iter_mut().find(|(known, _)| *known == policy) {
-            Some((_, networks)) => networks.push(network),
-            None => by_policy.push((policy, vec![network])),
+    // Read before anything is locked, and once for each network.
+    let mut policies: BTreeMap<&NetworkName, Policy> = BTreeMap::new();
+    for (lease, _) in dead {
+        let network = &lease.attachment.network;
+        if !policies.contains_key(network) {
+            policies.insert(network, rules.of(network)?);
         }
     }
-    let mut freed = Vec::new();
-    for (policy, networks) in by_policy {
-        // What is alive is never freed: so the other networks' turn comes later.
-        let others = all.iter().filter(|lease| !networks.contains(&&lease.attachment.network));
-        let mut facts = facts.clone();
-        facts.alive.extend(others.map(|lease| lease.address));
-        let store = store.clone().with_policy(policy);
-        let done = store.reclaim(&facts).with_context(|| {
-            let count = freed.len();
-            if count == 0 { "nothing was freed".to_owned() } else { format!("{count} were freed") }
-        })?;
-        freed.extend(done);
-    }
+    let usual = Policy::default();
+    let policy_of = |lease: &Lease| policies.get(&lease.attachment.network).unwrap_or(&usual);
+    let mut freed = store.reclaim_with(facts, policy_of).context("nothing was freed")?;
     freed.sort_by_key(|(lease, _)| lease.address);
     Ok(freed)
 }
@@ -114,9 +99,10 @@ fn tell(freed: &[Judged], kept: &[Judged], options: &Gc, out: &mut dyn Write) ->
         return write_object(Kind::Collection, fields, format, out);
     }
     let done = if options.dry_run { "would free" } else { "freed" };
-    let mut rows: Vec<Vec<String>> = freed.iter().map(|judged| row(judged, done)).collect();
+    let now = ipam_store::now().unix_seconds;
+    let mut rows: Vec<Vec<String>> = freed.iter().map(|judged| row(judged, done, now)).collect();
     if options.output == Some(Format::Wide) {
-        rows.extend(kept.iter().map(|judged| row(judged, "kept")));
+        rows.extend(kept.iter().map(|judged| row(judged, "kept", now)));
     }
     if !rows.is_empty() {
         write_rows(&HEADER, &rows, out)?;
@@ -127,13 +113,13 @@ fn tell(freed: &[Judged], kept: &[Judged], options: &Gc, out: &mut dyn Write) ->
     Ok(())
 }
 
-fn row((lease, why): &Judged, done: &str) -> Vec<String> {
+fn row((lease, why): &Judged, done: &str, now_unix_seconds: u64) -> Vec<String> {
     vec![
         lease.address.to_string(),
         lease.pool.to_string(),
         or_none(lease.pod.as_ref().map(ToString::to_string)),
         lease.attachment.container.as_str().chars().take(12).collect(),
-        age(lease.since.unix_seconds, ipam_store::now().unix_seconds),
+        age(lease.since.unix_seconds, now_unix_seconds),
         done.to_owned(),
         why.clone(),
     ]

@@ -9,6 +9,7 @@ use ipam_store::{Ended, Error, FormerHolder, Store};
 use serde_json::{Value, json};
 
 use crate::clock::utc;
+use crate::holder;
 use crate::ips::age;
 
 /// The former holders that the stores remember, the latest first.
@@ -29,10 +30,7 @@ pub(crate) fn read(
 pub(crate) fn line(former: &FormerHolder, now_unix_seconds: u64) -> String {
     let FormerHolder { attachment, pod, since_unix_seconds, until_unix_seconds, ended, .. } =
         former;
-    let holder = match pod {
-        Some(pod) => format!("pod {pod} ({attachment})"),
-        None => attachment.to_string(),
-    };
+    let holder = holder::words(pod.as_ref(), attachment);
     let ago = age(*until_unix_seconds, now_unix_seconds);
     let held_for = age(*since_unix_seconds, *until_unix_seconds);
     format!("{holder} for {held_for}, until {} ({ago} ago): {ended}", utc(*until_unix_seconds))

@@ -2,12 +2,11 @@
 
 use std::io::Write;
 use std::net::IpAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use ipam_core::{
     AddressRange, IfName, Lease, Moment, NetworkName, Pin, PodRef, PoolName, RangeSet, Reserved,
-    RestKind, RestReason,
+    RestKind, RestReason, Stamp,
 };
 use ipam_store::Resting;
 use serde_json::{Value, json};
@@ -50,13 +49,15 @@ pub(crate) fn show(
     out: &mut dyn Write,
 ) -> Result<()> {
     let rows = rows(inventory, filter)?;
-    let now = inventory.now.moment;
+    let now = &inventory.now;
     match format {
-        Some(format @ (Format::Json | Format::Yaml)) => {
-            write_list(&rows.iter().map(|row| row.object(now)).collect::<Vec<_>>(), format, out)
-        }
+        Some(format @ (Format::Json | Format::Yaml)) => write_list(
+            &rows.iter().map(|row| row.object(now.moment)).collect::<Vec<_>>(),
+            format,
+            out,
+        ),
         Some(Format::Wide) => {
-            let wide = |row: &Row<'_>| [row.cells(now), row.wide_cells(now)].concat();
+            let wide = |row: &Row<'_>| [row.cells(now), row.wide_cells(now.moment)].concat();
             let rows: Vec<Vec<String>> = rows.iter().map(wide).collect();
             write_rows(&[&HEADER[..], &WIDE[..]].concat(), &rows, out)
         }
@@ -203,12 +204,12 @@ impl Row<'_> {
         }
     }
 
-    fn cells(&self, now: Moment) -> Vec<String> {
+    fn cells(&self, now: &Stamp) -> Vec<String> {
         let (namespace, name) = self.pod().unzip();
         let (network, ifname) = self.place();
         let age = match self.what {
-            What::Held(lease) => Some(age(lease.since.unix_seconds, now_unix_seconds())),
-            What::Resting(resting) => Some(age(resting.rest.since.0, now.0)),
+            What::Held(lease) => Some(age(lease.since.unix_seconds, now.unix_seconds)),
+            What::Resting(resting) => Some(age(resting.rest.since.0, now.moment.0)),
             What::Nothing(_) => None,
         };
         let mut state = self.state().to_owned();
@@ -297,10 +298,6 @@ pub(crate) fn lease_object(lease: &Lease) -> Value {
 
 pub(crate) fn or_none(text: Option<String>) -> String {
     text.unwrap_or_else(|| "<none>".into())
-}
-
-pub(crate) fn now_unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The largest whole unit, as `kubectl` shows an age.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 mod answer;
 mod apply;
@@ -25,8 +25,10 @@ mod export;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gc;
+mod get;
 mod handover;
 mod history;
+mod holder;
 mod host_local;
 mod inventory;
 mod ips;
@@ -59,12 +61,12 @@ mod documentation;
 
 use answer::Answer;
 use exit::Exit;
+use get::Get;
 use inventory::Inventory;
 use ipam_store::Store;
 use plain::Plain;
 use screen::{Color, Screen};
 use show::Show;
-use table::Format;
 
 /// Shows and changes the address pools of this node.
 #[derive(Debug, Parser)]
@@ -162,49 +164,6 @@ enum Verb {
     Man(manual::Manual),
 }
 
-#[derive(Debug, Subcommand)]
-enum Get {
-    /// The pools, and how many of their addresses are held.
-    #[command(visible_alias = "pool")]
-    Pools(Listing),
-    /// The held addresses, and who holds them.
-    #[command(visible_alias = "ip")]
-    Ips {
-        #[command(flatten)]
-        listing: Listing,
-
-        #[command(flatten)]
-        filter: ips::Filter,
-    },
-    /// The addresses that no pool hands out, those that the cloud does not give any more among them.
-    Reserved(ShowAll),
-    /// The addresses that are kept for one pod each, and who holds them.
-    #[command(visible_alias = "pin")]
-    Pins(ShowAll),
-}
-
-#[derive(Debug, Args)]
-struct Listing {
-    /// Only these pools.
-    #[arg(value_name = "POOL")]
-    names: Vec<String>,
-
-    /// Show it again whenever something changes.
-    #[arg(short, long)]
-    watch: bool,
-
-    /// The form of the answer; a table when absent.
-    #[arg(short, long, value_enum)]
-    output: Option<Format>,
-}
-
-#[derive(Debug, Args)]
-struct ShowAll {
-    /// The form of the answer; a table when absent.
-    #[arg(short, long, value_enum)]
-    output: Option<Format>,
-}
-
 impl Command {
     fn patience(&self) -> Duration {
         Duration::from_secs(self.lock_timeout)
@@ -261,69 +220,65 @@ pub fn command() -> clap::Command {
 }
 
 fn run(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
-    match &command.verb {
-        // Colours, and what shells and programs read.
-        Verb::Show(Show::Pool(options)) => command.draw(options.watch, out, |inventory, out| {
-            show::pool::show(&inventory, options, command.screen(), out)
-        }),
-        Verb::Doctor(options) => {
-            return doctor::run(&command.store()?, options, command.screen(), out);
-        }
-        Verb::Render(options) => render::run(options, out),
-        Verb::Completions(options) => manual::completions(options, out),
-        Verb::Man(options) => manual::manual(options, out),
-        _ => return run_plain(command, &mut Plain(out)),
+    if command.verb.writes_as_it_is() {
+        dispatch(command, out)
+    } else {
+        dispatch(command, &mut Plain(out))
     }
-    .map(|()| Exit::Done.into())
 }
 
-/// The verbs that write lines and no colours.
-fn run_plain(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
+impl Verb {
+    /// Whether it writes colours, or what shells and programs read, and takes care of names itself.
+    fn writes_as_it_is(&self) -> bool {
+        matches!(
+            self,
+            Self::Show(Show::Pool(_))
+                | Self::Doctor(_)
+                | Self::Render(_)
+                | Self::Completions(_)
+                | Self::Man(_)
+        )
+    }
+}
+
+fn dispatch(command: &Command, out: &mut dyn Write) -> Result<ExitCode> {
     let patience = command.patience();
     match &command.verb {
         Verb::Sync(options) => return sync::run(&command.store()?, options, out),
+        Verb::Gc(options) => return gc::run(&command.store()?, options, out),
+        Verb::Doctor(options) => {
+            return doctor::run(&command.store()?, options, command.screen(), out);
+        }
         Verb::Apply { files, no_node_scan, sources, answer } => {
             let sources = (!no_node_scan).then_some(sources);
             apply::run(&command.store()?, sources, files, *answer, out)
         }
-        Verb::Pin(options) => pin::pin(&command.store()?, options, out),
-        Verb::Unpin(options) => pin::unpin(&command.store()?, options, out),
-        Verb::Verify(options) => verify::run(&command.store()?, options, out),
-        Verb::Metrics(options) => metrics::run(&command.store()?, options, out),
-        Verb::Repair(options) => repair::run(options, patience, out),
-        Verb::Explain(what) => explain::run(what, patience, out),
-        Verb::Rebuild(options) => rebuild::rebuild(&command.store()?, options, out),
-        Verb::Restore(options) => rebuild::restore(&command.store()?, options, out),
-        Verb::Export(options) => handover::export(&command.store()?, options, patience, out),
-        Verb::Import(handover::Import::HostLocal(options)) => {
-            handover::import(&command.store()?, options, patience, out)
-        }
-        Verb::Gc(options) => return gc::run(&command.store()?, options, out),
-        Verb::Release(options) => release::run(&command.store()?, options, out),
-        Verb::Delete(what) => delete::run(&command.store()?, what, out),
-        Verb::Why(options) => why::run(command.store()?.directory(), patience, options, out),
+        Verb::Get(what) => get::run(command, what, out),
+        Verb::Show(Show::Pool(options)) => command.draw(options.watch, out, |inventory, out| {
+            show::pool::show(&inventory, options, command.screen(), out)
+        }),
         Verb::Show(Show::Ip(options)) => {
             let history = history::read(&command.data_dirs, patience, options.address)?;
             show::ip::show(&command.inventory()?, &history, options, out)
         }
-        Verb::Get(Get::Pools(listing)) => command.draw(listing.watch, out, |inventory, out| {
-            pools::show(&inventory.only(&listing.names)?, listing.output, out)
-        }),
-        Verb::Get(Get::Ips { listing, filter }) => {
-            command.draw(listing.watch, out, |inventory, out| {
-                ips::show(&inventory.only(&listing.names)?, filter, listing.output, out)
-            })
+        Verb::Why(options) => why::run(command.store()?.directory(), patience, options, out),
+        Verb::Release(options) => release::run(&command.store()?, options, out),
+        Verb::Delete(what) => delete::run(&command.store()?, what, out),
+        Verb::Pin(options) => pin::pin(&command.store()?, options, out),
+        Verb::Unpin(options) => pin::unpin(&command.store()?, options, out),
+        Verb::Verify(options) => verify::run(&command.store()?, options, out),
+        Verb::Rebuild(options) => rebuild::rebuild(&command.store()?, options, out),
+        Verb::Repair(options) => repair::run(options, patience, out),
+        Verb::Metrics(options) => metrics::run(&command.store()?, options, out),
+        Verb::Explain(what) => explain::run(what, patience, out),
+        Verb::Render(options) => render::run(options, out),
+        Verb::Export(options) => handover::export(&command.store()?, options, patience, out),
+        Verb::Restore(options) => rebuild::restore(&command.store()?, options, out),
+        Verb::Import(handover::Import::HostLocal(options)) => {
+            handover::import(&command.store()?, options, patience, out)
         }
-        Verb::Get(Get::Reserved(show)) => {
-            reservations::show(&command.inventory()?, show.output, out)
-        }
-        Verb::Get(Get::Pins(show)) => pin::show(&command.inventory()?, show.output, out),
-        // They were looked at before.
-        Verb::Show(Show::Pool(_))
-        | Verb::Doctor(_)
-        | Verb::Render(_)
-        | Verb::Completions(_)
-        | Verb::Man(_) => Ok(()),
+        Verb::Completions(options) => manual::completions(options, out),
+        Verb::Man(options) => manual::manual(options, out),
     }
     .map(|()| Exit::Done.into())
 }

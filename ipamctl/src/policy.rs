@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use cni_ipam::{IPAM_TYPE, IpamConfig};
+use cni_ipam::IpamConfig;
 use cni_proto::NetworkConfig;
 use ipam_core::{NetworkName, Policy};
 
@@ -45,9 +45,7 @@ fn configured(directory: &Path, network: &NetworkName) -> Result<Option<Policy>>
         return Ok(None);
     };
     let place = || file.display().to_string();
-    let Some(own) = conflist::own_part(value, |plugin| plugin["ipam"]["type"] == IPAM_TYPE) else {
-        return Ok(None);
-    };
+    let Some(own) = conflist::part_with_our_ipam(value) else { return Ok(None) };
     let config = NetworkConfig::parse(own.to_string().as_bytes()).with_context(place)?;
     let config = IpamConfig::new(&config).with_context(place)?;
     Ok(Some(config.place.policy))

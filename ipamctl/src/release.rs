@@ -10,6 +10,7 @@ use ipam_store::Store;
 use serde_json::{Value, json};
 
 use crate::answer::{Kind, write_object};
+use crate::holder;
 use crate::inventory::left_of_rests;
 use crate::ips::{age, is_pod, lease_object};
 use crate::liveness::{Life, Liveness, Node};
@@ -75,11 +76,12 @@ pub(crate) fn run(store: &Store, options: &Release, out: &mut dyn Write) -> Resu
     let leases: Vec<&Lease> =
         contents.leases.iter().filter(|lease| attachments.contains(&lease.attachment)).collect();
     if leases.is_empty() {
-        let rests = left_of_rests(&contents, &ipam_store::now());
+        let now = ipam_store::now();
+        let rests = left_of_rests(&contents, &now);
         let resting = rests.iter().find(|resting| Some(resting.address) == options.address);
         match (options.address, resting) {
             (Some(address), Some(resting)) => {
-                let seconds = resting.rest.until.seconds_since(ipam_store::now().moment);
+                let seconds = resting.rest.until.seconds_since(now.moment);
                 bail!("nobody holds {address}: {}, for {seconds} s more", resting.rest)
             }
             (Some(address), None) => bail!("nobody holds {address}"),
@@ -99,7 +101,7 @@ pub(crate) fn run(store: &Store, options: &Release, out: &mut dyn Write) -> Resu
             bail!(
                 "nothing was freed: {} lives and would keep using {}, which others would get: stop \
                  it, or say --force",
-                holder(lease),
+                holder::of(lease),
                 lease.address
             );
         }
@@ -123,7 +125,7 @@ fn tell(
 ) -> Result<()> {
     let all = leases.iter().zip(lives);
     for (lease, _) in all.clone().filter(|(_, life)| **life == Some(Life::Alive)) {
-        let (holder, address) = (holder(lease), lease.address);
+        let (holder, address) = (holder::of(lease), lease.address);
         writeln!(
             plain::stderr(),
             "ipamctl: {holder} lives and keeps using {address}, which another pod may get: start \
@@ -136,8 +138,8 @@ fn tell(
         return write_object(Kind::Release, fields, format, out);
     }
     let done = if options.dry_run { "would be released" } else { "released" };
+    let now = ipam_store::now().unix_seconds;
     for (lease, life) in all {
-        let now = ipam_store::now().unix_seconds;
         let age = age(lease.since.unix_seconds, now);
         let life = match life {
             Some(Life::Alive) => "it lives",
@@ -150,17 +152,10 @@ fn tell(
             "{} of pool {} {done}: held by {} for {age}, {life}",
             lease.address,
             lease.pool,
-            holder(lease)
+            holder::of(lease)
         )?;
     }
     Ok(())
-}
-
-fn holder(lease: &Lease) -> String {
-    match &lease.pod {
-        Some(pod) => format!("pod {pod} ({})", lease.attachment),
-        None => lease.attachment.to_string(),
-    }
 }
 
 fn object(lease: &Lease, life: Option<Life>) -> Value {

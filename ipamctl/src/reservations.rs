@@ -7,7 +7,7 @@ use ipam_core::{Family, Reserved, ReservedDocument};
 use serde_json::Value;
 
 use crate::inventory::Inventory;
-use crate::ips::{age, now_unix_seconds};
+use crate::ips::age;
 use crate::sync::gone_since;
 use crate::table::{Format, write_list, write_rows};
 
@@ -19,19 +19,20 @@ pub(crate) fn show(
     out: &mut dyn Write,
 ) -> Result<()> {
     let reserved = inventory.reserved.iter();
+    let now = inventory.now.unix_seconds;
     match format {
         Some(format @ (Format::Json | Format::Yaml)) => {
             let documents = reserved.map(|one| serde_json::to_value(ReservedDocument::from(one)));
             write_list(&documents.collect::<Result<Vec<Value>, _>>()?, format, out)
         }
         Some(Format::Wide) | None => {
-            write_rows(&HEADER, &reserved.map(row).collect::<Vec<_>>(), out)
+            write_rows(&HEADER, &reserved.map(|one| row(one, now)).collect::<Vec<_>>(), out)
         }
     }
 }
 
-fn row(reserved: &Reserved) -> Vec<String> {
-    let gone = gone_since(reserved).map(|since| age(since, now_unix_seconds()));
+fn row(reserved: &Reserved, now_unix_seconds: u64) -> Vec<String> {
+    let gone = gone_since(reserved).map(|since| age(since, now_unix_seconds));
     let family = reserved.ips().ranges().first().map(|range| Family::version(range.family()));
     vec![
         reserved.name().to_string(),

@@ -9,11 +9,11 @@
 mod legacy;
 mod outcome;
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use cni_ipam::regular_file;
 use ipam_core::{Attachment, PodRef};
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -122,11 +122,7 @@ impl ResultCache {
 }
 
 fn read_file(file: &Path, strange: &mut Vec<String>) -> Result<CachedResult> {
-    // A look first: to open a pipe would wait for its writer.
-    ensure!(fs::metadata(file)?.is_file(), "it is no regular file");
-    let mut bytes = Vec::new();
-    File::open(file)?.take(LONGEST_FILE + 1).read_to_end(&mut bytes)?;
-    ensure!(bytes.len() as u64 <= LONGEST_FILE, "it is longer than {LONGEST_FILE} bytes");
+    let bytes = regular_file::read(file, LONGEST_FILE)?;
     ensure!(!bytes.is_empty(), "it is empty: its writer was interrupted");
     let value: Value = serde_json::from_slice(&bytes).context("it is no JSON")?;
     ensure!(value.is_object(), "it is no JSON object");

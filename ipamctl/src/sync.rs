@@ -15,7 +15,7 @@ use crate::answer::{Answer, Kind};
 use crate::apply::in_use;
 use crate::evidence::Sources;
 use crate::exit::Exit;
-use crate::ips::now_unix_seconds;
+use crate::holder;
 use crate::plain;
 use crate::progress::Progress;
 
@@ -168,7 +168,7 @@ fn round(
     let (wanted, notes) = wanted(&reading, settings, &Node::look()?)?;
     let rules = Rules {
         node: settings.node.clone(),
-        now_unix_seconds: now_unix_seconds(),
+        now_unix_seconds: ipam_store::now().unix_seconds,
         confirm: settings.confirm,
         prune: options.prune,
     };
@@ -253,7 +253,7 @@ impl Round {
                 "ipamctl: {} is held by {} and is not for pods of this NIC any more: no frame \
                  reaches it; start the pod anew",
                 lease.address,
-                report::holder_of(lease)
+                holder::of(lease)
             )?;
         }
         Ok(match (plan.conflicts.is_empty(), is_held) {

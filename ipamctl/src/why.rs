@@ -160,7 +160,7 @@ impl Why {
         (namespace, name): (&str, &str),
     ) -> Result<(PathBuf, Question)> {
         let place = || file.display().to_string();
-        let own = conflist::own_part(value, |plugin| plugin["ipam"]["type"] == IPAM_TYPE);
+        let own = conflist::part_with_our_ipam(value);
         let mut own =
             own.with_context(|| format!("{}: no plugin has ipam.type {IPAM_TYPE}", place()))?;
         for field in ["ranges", "subnet"] {

@@ -8,7 +8,9 @@ use redb::StorageBackend;
 
 use super::format_1;
 use super::script::script;
-use super::step::{Note, Operation, Step, contents, create, demand, examine, perform, policy};
+use super::step::{
+    Note, Operation, Step, contents, create, demand, examine, perform, policy, policy_of,
+};
 use crate::contents::Contents;
 use crate::phased::Phased;
 use crate::power::disk::Disk;
@@ -101,7 +103,7 @@ fn go_on(disk: Disk, found: Contents, noted: u64) -> Result<(), String> {
     let ended = transact(
         phased.database(),
         Some(noted),
-        &policy(),
+        &policy_of,
         &now,
         || Ok(()),
         |register| allocate(register, std::slice::from_ref(&demand), None, &policy(), &now),

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use ipam_core::{
     Asker, Attachment, Demand, Facts, Lease, LiveNamespaces, Moment, NetnsRef, PodRef, Policy,
@@ -94,6 +95,12 @@ pub(super) fn policy() -> Policy {
     }
 }
 
+/// The same for every lease.
+pub(super) fn policy_of(_: &Lease) -> &'static Policy {
+    static POLICY: LazyLock<Policy> = LazyLock::new(policy);
+    &POLICY
+}
+
 pub(super) fn attachment(container: usize) -> Attachment {
     Attachment {
         network: "ipvlan-eth0".parse().unwrap(),
@@ -155,7 +162,7 @@ pub(super) fn perform(
     }
     let mut answer = Answer::default();
     let (noted, now) = (Some(note.revision.get()), &step.now);
-    let ended = transact(phased.database(), noted, &policy(), now, unsettle, |register| {
+    let ended = transact(phased.database(), noted, &policy_of, now, unsettle, |register| {
         work(register, &step.operation, now, &mut answer)
     });
     match ended {
@@ -197,7 +204,7 @@ fn work(
             done.changed
         }
         Operation::Reclaim { live } => {
-            let done = free_dead(register, &facts(live, now), &policy(), now)?;
+            let done = free_dead(register, &facts(live, now), &policy_of, now)?;
             answer.released = done.answer.into_iter().map(|(lease, _)| lease).collect();
             done.changed
         }
@@ -268,7 +275,7 @@ pub(super) fn examine(storage: impl StorageBackend) -> Result<Contents, String> 
     let faults = transact(
         phased.database(),
         None,
-        &policy(),
+        &policy_of,
         &now,
         || Ok(()),
         |register| {

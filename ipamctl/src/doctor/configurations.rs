@@ -9,23 +9,15 @@ use telemetry::LogSettings;
 
 use super::examined::Configuration;
 use super::known_keys::unknown;
+use crate::conflist;
 
 /// The longest file in bytes that is read.
 const LONGEST: u64 = 1 << 20;
 
-/// What the files of a directory say that a runtime would read (libcni: `.conf`, `.conflist`,
-/// `.json`), and which of them cannot be read.
+/// What the files of a directory say that a runtime would read, and which of them cannot be read.
 pub(super) fn read(directory: &Path) -> (Vec<Configuration>, Vec<(PathBuf, String)>) {
-    let entries = fs::read_dir(directory).map(|it| it.flatten().collect::<Vec<_>>());
-    let mut files: Vec<_> = entries.unwrap_or_default().iter().map(fs::DirEntry::path).collect();
-    let is_read = |path: &PathBuf| {
-        let extension = path.extension().and_then(|it| it.to_str());
-        matches!(extension, Some("conf" | "conflist" | "json"))
-    };
-    files.retain(is_read);
-    files.sort();
     let (mut all, mut broken) = (Vec::new(), Vec::new());
-    for file in files {
+    for file in conflist::files(directory).unwrap_or_default() {
         match object(&file) {
             Ok(object) => all.extend(uses(&file, &object)),
             Err(reason) => broken.push((file, reason)),
@@ -36,16 +28,10 @@ pub(super) fn read(directory: &Path) -> (Vec<Configuration>, Vec<(PathBuf, Strin
 
 fn object(file: &Path) -> Result<Value, String> {
     let found = fs::metadata(file).map_err(|error| error.to_string())?;
-    // To open a pipe would wait for its writer.
-    if !found.is_file() {
-        return Err("it is no regular file".to_owned());
+    if found.is_file() && found.len() > LONGEST {
+        return Err(format!("{} bytes, more than the {LONGEST} that are read", found.len()));
     }
-    let length = found.len();
-    if length > LONGEST {
-        return Err(format!("{length} bytes, more than the {LONGEST} that are read"));
-    }
-    let text = fs::read(file).map_err(|error| error.to_string())?;
-    let value: Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    let value = conflist::value(file, LONGEST).map_err(|error| error.to_string())?;
     if value.is_object() { Ok(value) } else { Err("it is no JSON object".to_owned()) }
 }
 

@@ -14,7 +14,6 @@ use ipam_store::{Error, Store};
 use super::configurations;
 use super::examined::{Database, Examined, Networkd, Nic, NoDatabase, Place, PoolFound, Presence};
 use super::{Doctor, plugins};
-use crate::ips::now_unix_seconds;
 use crate::sync::gone_since;
 
 /// Each module, and the setting of the kernel's configuration that it comes of.
@@ -69,7 +68,7 @@ pub(super) fn examine(store: &Store, options: &Doctor) -> Examined {
         database: Some(database(store)),
         dead_leases: is_here.then(|| dead(&leases)),
         has_boot_id: root.text("proc/sys/kernel/random/boot_id").is_some(),
-        unix_seconds: now_unix_seconds(),
+        unix_seconds: ipam_store::now().unix_seconds,
         has_room: is_here.then(|| ipam_store::default_room().is_some()),
         kernel,
         configurations,

@@ -4,11 +4,12 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Result;
-use ipam_core::{Lease, RangeSet};
+use ipam_core::RangeSet;
 use serde_json::{Value, json};
 
 use super::fence::Fenced;
 use super::plan::{Fate, Plan, PoolPlan};
+use crate::holder;
 use crate::ips::lease_object;
 
 /// Writes one line a pool, and below it one line for what was added (+), removed (-), fenced (~),
@@ -72,7 +73,7 @@ fn write_fenced(
     let Fenced { addresses, since_unix_seconds, holder } = fenced;
     let seconds = now_unix_seconds.saturating_sub(*since_unix_seconds);
     let fate = match holder {
-        Some(lease) => format!("held by {}", holder_of(lease)),
+        Some(lease) => format!("held by {}", holder::of(lease)),
         None if seconds < confirm.as_secs() => {
             format!("free; a reading in {} s confirms it", confirm.as_secs() - seconds)
         }
@@ -83,14 +84,6 @@ fn write_fenced(
         writeln!(out, "  ~ {range} fenced for {seconds} s: {fate}")?;
     }
     Ok(())
-}
-
-/// Who holds an address, with everything that finds it.
-pub(super) fn holder_of(lease: &Lease) -> String {
-    match &lease.pod {
-        Some(pod) => format!("pod {pod} ({})", lease.attachment),
-        None => lease.attachment.to_string(),
-    }
 }
 
 /// The words of `kubectl apply`.
