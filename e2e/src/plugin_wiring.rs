@@ -15,8 +15,8 @@ use crate::wiring::{Attached, Coordination, Ingredient, Wiring};
 /// The plugin.
 pub const COORDINATOR: &str = "cni-coordinator";
 
-/// The build of it that leaves out what [`OMIT`] names, and whose requests fail where a test wants
-/// it; `cargo xtask test` makes it.
+/// The build of it that leaves out what `NODE_IPAM_OMIT` names, and whose requests to the kernel fail
+/// where `CNI_NET_FAULT` says so; `cargo xtask test` makes it.
 pub const FAULTY_COORDINATOR: &str = "cni-coordinator-faulty";
 
 /// The variable with the ingredients of a plan to leave out.

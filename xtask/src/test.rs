@@ -127,7 +127,11 @@ fn static_checks(report: &mut Report) {
     report.part("no_std", no_std::prove);
     if workspace::root().join("fuzz").exists() {
         report.part("fuzz targets compile", || {
-            run(cargo(&["check", "--all-targets", "--manifest-path", "fuzz/Cargo.toml"]))
+            let mut check =
+                cargo(&["check", "--all-targets", "--manifest-path", "fuzz/Cargo.toml"]);
+            // As cargo-fuzz: what the targets ask of the crates is compiled with it alone.
+            check.env("RUSTFLAGS", "--cfg fuzzing");
+            run(check)
         });
     } else {
         report.not_needed("fuzz targets compile", "there is no folder fuzz");
