@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
+use std::sync::Mutex;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,10 @@ use serde_json::json;
 
 /// The plugin with requests that can be made to fail; `cargo xtask test` builds it.
 const FAULTY: &str = "cni-ipvlan-faulty";
+
+/// An ADD looks for the master's mode in the namespaces that there are: how many requests it makes
+/// depends on those of other tests.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// More than any verb makes.
 const MOST_REQUESTS: u32 = 200;
@@ -45,6 +50,7 @@ fn start(lab: &Lab) -> Result<(Deployment<'_>, &Pod)> {
 /// Each request of an ADD in turn is refused, and then each is done and its answer lost.
 #[test]
 fn an_add_whose_nth_request_fails_leaves_kernel_and_database_as_before() -> Result<()> {
+    let _alone = ALONE.lock();
     let lab = Lab::start(&seed::one_node())?;
     let (deployment, pod) = start(&lab)?;
     println!("{}", sweep(&lab, &deployment, pod)?);
@@ -55,6 +61,7 @@ fn an_add_whose_nth_request_fails_leaves_kernel_and_database_as_before() -> Resu
 /// name that nobody has and renamed.
 #[test]
 fn an_add_that_has_to_rename_its_link_leaves_nothing_either() -> Result<()> {
+    let _alone = ALONE.lock();
     let lab = Lab::start(&seed::one_node())?;
     let (deployment, pod) = start(&lab)?;
     let index = || -> Result<u64> {
@@ -112,6 +119,7 @@ fn sweep(lab: &Lab, deployment: &Deployment<'_>, pod: &Pod) -> Result<String> {
 /// while its link lives.
 #[test]
 fn a_del_whose_nth_request_fails_is_ended_by_the_next() -> Result<()> {
+    let _alone = ALONE.lock();
     let lab = Lab::start(&seed::one_node())?;
     let deployment = Deployment::start(&lab, seed::DUAL_STACK_POOLS)?;
     let pod = &lab.pods()[0];
@@ -143,6 +151,7 @@ const SIGNALS: u32 = 40;
 /// SIGTERM at any moment: a whole ADD, or no trace of one, without any DEL.
 #[test]
 fn an_add_that_is_told_to_end_is_whole_or_takes_all_back() -> Result<()> {
+    let _alone = ALONE.lock();
     let lab = Lab::start(&seed::one_node())?;
     let deployment = Deployment::start(&lab, seed::DUAL_STACK_POOLS)?;
     let pod = &lab.pods()[0];
@@ -204,6 +213,7 @@ esac
 /// SIGTERM while another plugin looks for an address: it is told to end, and asked to take back.
 #[test]
 fn an_add_that_is_told_to_end_ends_the_ipam_plugin_that_it_waits_for() -> Result<()> {
+    let _alone = ALONE.lock();
     let lab = Lab::start(&seed::one_node())?;
     let deployment = Deployment::start(&lab, seed::DUAL_STACK_POOLS)?;
     let pod = &lab.pods()[0];
