@@ -1,14 +1,14 @@
 //! What a pod says by its annotations, and the cluster by a file, with no API server.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use cni_proto::POD_ANNOTATIONS;
 use ipam_core::Pool;
 use ipam_store::{Declared, Store};
 use serde_json::{Value, json};
+
+mod process;
 
 /// A default pool, and others by the second number of their addresses.
 fn directory() -> tempfile::TempDir {
@@ -67,20 +67,9 @@ impl<'a> Call<'a> {
             "runtimeConfig": {POD_ANNOTATIONS: self.annotations},
         });
         let args = format!("K8S_POD_NAMESPACE={};K8S_POD_NAME=p", self.namespace);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_cni-ipam"))
-            .env_clear()
-            .env("CNI_COMMAND", "ADD")
-            .env("CNI_CONTAINERID", self.container)
-            .env("CNI_IFNAME", self.ifname)
-            .env("CNI_NETNS", "/never/opened")
-            .env("CNI_PATH", "/usr/lib/cni")
-            .env("CNI_ARGS", args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
+        let mut call = process::call("ADD", self.container);
+        call.env("CNI_IFNAME", self.ifname).env("CNI_ARGS", args);
+        let output = process::run(&mut call, &config);
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
         if output.status.success() {
             return Ok(answer);
@@ -223,17 +212,7 @@ fn a_del_needs_neither_annotations_nor_the_file() {
         "ipam": {"type": "cni-ipam", "dataDir": directory.path(), "namespacesFile": "/nowhere"},
         "runtimeConfig": {POD_ANNOTATIONS: ["broken"]},
     });
-    let mut child = Command::new(env!("CARGO_BIN_EXE_cni-ipam"))
-        .env_clear()
-        .env("CNI_COMMAND", "DEL")
-        .env("CNI_CONTAINERID", "c1")
-        .env("CNI_IFNAME", "eth0")
-        .env("CNI_PATH", "/usr/lib/cni")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
-    assert!(child.wait_with_output().unwrap().status.success());
+    let output = process::run(process::call("DEL", "c1").env_remove("CNI_NETNS"), &config);
+    assert!(output.status.success());
     assert!(is_empty(directory.path()));
 }

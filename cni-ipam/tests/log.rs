@@ -1,12 +1,13 @@
 //! The plugin's log, seen from outside: what is in it, and that nothing of it reaches a pod.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use serde_json::{Value, json};
+
+mod process;
 
 struct Node {
     directory: tempfile::TempDir,
@@ -27,20 +28,8 @@ impl Node {
             "ipam": {"type": "cni-ipam", "dataDir": self.directory.path(),
                 "subnet": "10.1.0.0/30"},
         });
-        let mut child = Command::new(env!("CARGO_BIN_EXE_cni-ipam"))
-            .env_clear()
-            .env("CNI_COMMAND", verb)
-            .env("CNI_CONTAINERID", container)
-            .env("CNI_IFNAME", "eth0")
-            .env("CNI_NETNS", "/never/opened")
-            .env("CNI_ARGS", format!("K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod}"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
-        child.wait_with_output().unwrap()
+        let args = format!("K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod}");
+        process::run(process::call(verb, container).env("CNI_ARGS", args), &config)
     }
 
     fn to_file(&self) -> Value {

@@ -1,13 +1,13 @@
 //! Whoever makes pods chooses their names: what is no name holds nothing, and stops no DEL.
 
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ipam_core::Pool;
 use ipam_store::{Declared, Store};
 use serde_json::{Value, json};
+
+mod process;
 
 /// Longer than any name, and short enough for an environment (`MAX_ARG_STRLEN`, 128 KiB).
 const LONG: usize = 100_000;
@@ -15,21 +15,7 @@ const LONG: usize = 100_000;
 /// Exit code and answer.
 fn call(verb: &str, ipam: &Value, args: &str) -> (i32, Value) {
     let config = json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge", "ipam": ipam});
-    let mut child = Command::new(env!("CARGO_BIN_EXE_cni-ipam"))
-        .env_clear()
-        .env("CNI_COMMAND", verb)
-        .env("CNI_CONTAINERID", "c1")
-        .env("CNI_IFNAME", "eth0")
-        .env("CNI_NETNS", "/never/opened")
-        .env("CNI_PATH", "/usr/lib/cni")
-        .env("CNI_ARGS", args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
+    let output = process::run(process::call(verb, "c1").env("CNI_ARGS", args), &config);
     let answer = if output.stdout.is_empty() { Value::Null } else { json_of(&output.stdout) };
     (output.status.code().unwrap(), answer)
 }

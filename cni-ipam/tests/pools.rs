@@ -1,8 +1,6 @@
 //! The plugin with applied pools, where no interface is needed: what a pod asks for by itself.
 
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ipam_core::{
@@ -10,6 +8,8 @@ use ipam_core::{
 };
 use ipam_store::{Declared, Request, Store};
 use serde_json::{Value, json};
+
+mod process;
 
 fn pool(name: &str, spec: Value) -> Pool {
     Pool::new(name, &serde_json::from_value(spec).unwrap()).unwrap()
@@ -52,20 +52,7 @@ fn call(
     for (key, value) in extra {
         config[*key] = value.clone();
     }
-    let mut child = Command::new(env!("CARGO_BIN_EXE_cni-ipam"))
-        .env_clear()
-        .env("CNI_COMMAND", verb)
-        .env("CNI_CONTAINERID", container)
-        .env("CNI_IFNAME", "eth0")
-        .env("CNI_NETNS", "/never/opened")
-        .env("CNI_PATH", "/usr/lib/cni")
-        .env("CNI_ARGS", args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
+    let output = process::run(process::call(verb, container).env("CNI_ARGS", args), &config);
     let answer: Value = match output.stdout.as_slice() {
         b"" => Value::Null,
         stdout => serde_json::from_slice(stdout).unwrap(),

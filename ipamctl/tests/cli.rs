@@ -1,26 +1,16 @@
 //! The tool as an operator uses it, with the seed's four documents.
 
 use std::path::Path;
-use std::process::{Command, Output};
 
 use ipam_core::{Asker, Attachment, Demand};
 use ipam_store::{Request, Store};
 use serde_json::Value;
 
+use process::{ipamctl, stdout};
+
+mod process;
+
 const SEED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../e2e/seed/pools.yaml");
-
-fn ipamctl(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ipamctl"))
-        .args(["--data-dir", directory.to_str().unwrap()])
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn stdout(output: &Output) -> &str {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    std::str::from_utf8(&output.stdout).unwrap()
-}
 
 fn hold_one(directory: &Path, node: &str, container: &str) {
     let attachment = Attachment {

@@ -1,12 +1,16 @@
 //! Addresses that are kept for one pod, as an operator keeps them.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::Duration;
 
 use ipam_core::{Asker, Attachment, Demand, PodRef, Policy};
 use ipam_store::{AllocateError, Request, Store};
 use serde_json::Value;
+
+use process::{ipamctl, stdout};
+
+mod process;
 
 const POOL: &str = "\
 apiVersion: spiderpool.spidernet.io/v2beta1
@@ -19,19 +23,6 @@ spec:
   ips: [10.0.0.1-10.0.0.4]
   default: true
 ";
-
-fn ipamctl(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ipamctl"))
-        .args(["--data-dir", directory.to_str().unwrap()])
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn stdout(output: &Output) -> &str {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    std::str::from_utf8(&output.stdout).unwrap()
-}
 
 /// What is said to who fails.
 fn refusal(output: &Output) -> &str {
